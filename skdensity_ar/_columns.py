@@ -1,0 +1,420 @@
+"""Tables <-> codes and standardised numbers, column by column; numpy only.
+
+`fit_columns` decides the kind of every column. A fitted `Columns` turns a table into
+the float array that a module takes, {0, 1} for a binary column, codes 0 … K-1 for a
+categorical one (K: not seen in training), (x - center) / scale for a real one, and
+back. Scaling has the log-Jacobian -log scale.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Hashable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+
+import numpy as np
+from sklearn.preprocessing import OrdinalEncoder
+
+from skdensity_ar.conditionals import CONDITIONALS, ColumnSpec, Conditional, PointMass
+
+# Smallest scale of a mixture component, as a share of the column's spread.
+SCALE_FLOOR = 1e-4
+
+# Standardised values are held within ± this, so that float32 can square them. A
+# mixture's background has less than 1e-18 of its mass beyond.
+FARTHEST = 1e14
+
+
+@dataclass
+class Column:
+    """One column as it was fitted.
+
+    Attributes
+    ----------
+    name : hashable
+        Its label in a frame, its index in an array.
+    conditional : subclass of Conditional
+    spec : ColumnSpec
+        What the conditional may know.
+    dtype : object
+        The dtype in the fitted frame; None for an array.
+    """
+
+    name: Hashable
+    conditional: type[Conditional]
+    spec: ColumnSpec = field(default_factory=ColumnSpec)
+    dtype: Any = None
+    reads_labels: bool = False  # a frame's labels or booleans, not numbers
+
+    log_scale: ClassVar[float] = 0.0
+
+    def transform(self, values: np.ndarray) -> np.ndarray:
+        """Values (n,) -> what the module takes, float64 (n,)."""
+        return _numbers(values, self.name)
+
+    def inverse(self, codes: np.ndarray) -> np.ndarray:
+        """The values (n,) that `transform` turns into `codes`."""
+        return codes
+
+
+@dataclass
+class RealColumn(Column):
+    """(x - center) / scale."""
+
+    center: float = 0.0
+    scale: float = 1.0
+
+    @property
+    def log_scale(self) -> float:  # type: ignore[override]
+        return float(np.log(self.scale))
+
+    def transform(self, values: np.ndarray) -> np.ndarray:
+        values = _numbers(values, self.name)
+        with np.errstate(over="ignore"):
+            z = (values - self.center) / self.scale
+        return np.clip(z, -FARTHEST, FARTHEST)
+
+    def inverse(self, codes: np.ndarray) -> np.ndarray:
+        limit = np.finfo(np.float64).max
+        with np.errstate(over="ignore"):
+            return np.clip(codes * self.scale + self.center, -limit, limit)
+
+
+@dataclass
+class ConstantColumn(Column):
+    """0 for the one value seen, 1 for any other."""
+
+    value: float = 0.0
+
+    def transform(self, values: np.ndarray) -> np.ndarray:
+        return (_numbers(values, self.name) != self.value).astype(np.float64)
+
+    def inverse(self, codes: np.ndarray) -> np.ndarray:
+        return np.full(len(codes), self.value)
+
+
+@dataclass
+class BinaryColumn(Column):
+    """Values in {0, 1}, booleans included."""
+
+    def transform(self, values: np.ndarray) -> np.ndarray:
+        if values.dtype.kind == "O" and all(isinstance(v, bool) for v in values):
+            values = values.astype(bool)
+        if values.dtype.kind in "biuf":
+            values = _numbers(values, self.name)
+            bad = values[(values != 0.0) & (values != 1.0)]
+        else:
+            bad = values
+        if len(bad):
+            raise ValueError(
+                f"conditional='bernoulli' expects values in {{0, 1}}, got {bad[0]!r} in "
+                f"column {self.name!r}; use conditional='categorical' for more than two "
+                "values, or scale-free numbers under a mixture."
+            )
+        return values
+
+
+@dataclass
+class CategoryColumn(Column):
+    """Codes of the categories seen in training."""
+
+    encoder: OrdinalEncoder | None = None
+    handle_unknown: str = "score"
+
+    def transform(self, values: np.ndarray) -> np.ndarray:
+        codes = self.encoder.transform(self._labels(values)[:, None])[:, 0]
+        unseen = codes < 0
+        if self.handle_unknown == "error" and unseen.any():
+            raise ValueError(
+                f"Column {self.name!r} holds {values[unseen][0]!r}, a category not seen "
+                "in training; handle_unknown='score' gives such rows a low density."
+            )
+        return np.where(unseen, self.spec.n_categories, codes)
+
+    def inverse(self, codes: np.ndarray) -> np.ndarray:
+        return self.encoder.categories_[0][codes.astype(np.intp)]
+
+    def _labels(self, values: np.ndarray) -> np.ndarray:
+        return values if self.reads_labels else _integers(values, self.name)
+
+
+@dataclass
+class Columns:
+    """All columns of a fitted table.
+
+    Attributes
+    ----------
+    columns : list of Column
+    container : {"numpy", "pandas", "polars"}
+        What the table came in, and what `inverse` makes.
+    """
+
+    columns: list[Column]
+    container: str
+
+    @property
+    def mixed(self) -> bool:
+        """Whether the table is a frame that is read column by column."""
+        return any(c.reads_labels for c in self.columns)
+
+    @property
+    def log_jacobian(self) -> float:
+        """log |d standardised / d x| in nats, which every log-density gains."""
+        return -sum(c.log_scale for c in self.columns)
+
+    def transform(self, X: Any) -> np.ndarray:
+        """Table (n, D) -> float64 (n, D).
+
+        Raises
+        ------
+        ValueError
+            For a value that its column cannot hold; names both.
+        """
+        out = np.empty(X.shape, dtype=np.float64)
+        for j, column in enumerate(self.columns):
+            out[:, j] = column.transform(column_values(X, j))
+        return out
+
+    def inverse(self, codes: np.ndarray) -> Any:
+        """Float64 (n, D) -> a table like the fitted one."""
+        values = [c.inverse(codes[:, j]) for j, c in enumerate(self.columns)]
+        if self.container == "numpy":
+            return np.column_stack(values)
+        if self.container == "pandas":
+            import pandas as pd
+
+            frame = pd.concat(
+                [
+                    pd.Series(_round_for(v, c.dtype)).astype(c.dtype)
+                    for v, c in zip(values, self.columns, strict=True)
+                ],
+                axis=1,
+            )
+            frame.columns = pd.Index([c.name for c in self.columns])
+            return frame
+        import polars as pl
+
+        return pl.DataFrame(
+            [
+                pl.Series(str(c.name), _round_for(v, c.dtype)).cast(c.dtype)
+                for v, c in zip(values, self.columns, strict=True)
+            ]
+        )
+
+
+def fit_columns(
+    X: Any,
+    *,
+    names: list[Hashable] | None,
+    conditional: Any,
+    numeric: str,
+    handle_unknown: str,
+) -> Columns:
+    """Learn the kind of every column, its categories or its center and scale.
+
+    Parameters
+    ----------
+    X : ndarray or frame of shape (n, D)
+    names : list or None
+        Labels of the columns; None counts them from 0.
+    conditional : str, class, or dict of these by column
+        The estimators' parameter.
+    numeric : str
+        What "auto" makes of numbers that are not all 0 or 1.
+    handle_unknown : {"score", "error"}
+    """
+    names = list(range(X.shape[1])) if names is None else list(names)
+    container = container_of(X)
+    columns = []
+    for j, choice in enumerate(_choices(conditional, names)):
+        column = _fit_column(column_values(X, j), names[j], choice, numeric)
+        if container != "numpy":
+            column.dtype = X.dtypes.iloc[j] if container == "pandas" else X.dtypes[j]
+        if isinstance(column, CategoryColumn):
+            column.handle_unknown = handle_unknown
+        columns.append(column)
+    constant = [c.name for c in columns if isinstance(c, ConstantColumn)]
+    if constant:
+        warnings.warn(
+            f"Columns {constant} are constant: each is taken as a point mass, which "
+            "adds 0 to the log-density of its value and -inf to that of any other. "
+            "Drop them to be rid of this warning.",
+            UserWarning,
+            stacklevel=2,
+        )
+    return Columns(columns, container)
+
+
+def container_of(X: Any) -> str:
+    """ "pandas", "polars" or "numpy"."""
+    package = type(X).__module__.split(".")[0]
+    return package if package in ("pandas", "polars") else "numpy"
+
+
+def column_values(X: Any, j: int) -> np.ndarray:
+    """Column j of an array or a frame as a numpy array without missing values."""
+    container = container_of(X)
+    if container == "numpy":
+        return X[:, j]
+    column = X.iloc[:, j] if container == "pandas" else X.to_series(j)
+    missing = column.isna() if container == "pandas" else column.is_null()
+    if missing.any():
+        raise ValueError(
+            f"Input X contains NaN (missing values) in column {X.columns[j]!r}; drop "
+            "such rows, or fill them with sklearn.impute."
+        )
+    return column.to_numpy()
+
+
+def _choices(conditional: Any, names: list[Hashable]) -> list[Any]:
+    """The conditional asked for, by column."""
+    if not isinstance(conditional, Mapping):
+        conditional = dict.fromkeys(range(len(names)), conditional)
+    choices: list[Any] = ["auto"] * len(names)
+    for key, choice in conditional.items():
+        is_class = isinstance(choice, type) and issubclass(choice, Conditional)
+        if not is_class and choice not in ("auto", *CONDITIONALS):
+            raise ValueError(
+                f"conditional of column {key!r} must be 'auto', one of "
+                f"{sorted(CONDITIONALS)} or a subclass of Conditional, got {choice!r}."
+            )
+        if key in names:
+            choices[names.index(key)] = choice
+        elif isinstance(key, int) and 0 <= key < len(names):
+            choices[key] = choice
+        else:
+            raise ValueError(
+                f"conditional names the column {key!r}, which X does not have; its "
+                f"columns are {names}."
+            )
+    return choices
+
+
+def _fit_column(
+    values: np.ndarray, name: Hashable, choice: Any, numeric: str
+) -> Column:
+    booleans = values.dtype.kind == "b" or (
+        values.dtype.kind == "O" and all(isinstance(v, bool) for v in values)
+    )
+    labels = not booleans and values.dtype.kind not in "iuf"
+    if choice == "auto":
+        if labels:
+            choice = "categorical"
+        elif booleans or np.isin(values, (0, 1)).all():
+            choice = "bernoulli"
+        else:
+            choice = numeric
+    conditional = choice if isinstance(choice, type) else CONDITIONALS[choice]
+    column = _FIT[conditional.support](conditional, values, name, labels or booleans)
+    column.reads_labels = labels or booleans
+    return column
+
+
+def _fit_binary(conditional, values, name, labels) -> Column:
+    column = BinaryColumn(name, conditional)
+    column.transform(values)
+    return column
+
+
+def _fit_category(conditional, values, name, labels) -> Column:
+    encoder = OrdinalEncoder(handle_unknown="use_encoded_value", unknown_value=-1)
+    encoder.fit((values if labels else _integers(values, name))[:, None])
+    spec = ColumnSpec(n_categories=len(encoder.categories_[0]))
+    return CategoryColumn(name, conditional, spec, encoder=encoder)
+
+
+def _fit_real(conditional, values, name, labels) -> Column:
+    values = _numbers(values, name)
+    if values.min() == values.max():
+        return ConstantColumn(name, PointMass, value=float(values[0]))
+    center, scale = _center_and_scale(values)
+    column = RealColumn(name, conditional, center=center, scale=scale)
+    width = _rounding_width(column.transform(values))
+    floor = max(SCALE_FLOOR, width / np.sqrt(12.0))
+    column.spec = ColumnSpec(scale_floor=float(floor))
+    return column
+
+
+def _fit_raw(conditional, values, name, labels) -> Column:
+    column = Column(name, conditional)
+    column.transform(values)
+    return column
+
+
+_FIT: dict[str, Callable[..., Column]] = {
+    "binary": _fit_binary,
+    "category": _fit_category,
+    "real": _fit_real,
+    "raw": _fit_raw,
+}
+
+
+def _center_and_scale(x: np.ndarray) -> tuple[float, float]:
+    """Mean and standard deviation of what lies within reach of the middle.
+
+    Values further than 5 interquartile ranges from the quartiles count as lying
+    there, so a single one of 1e12 does not flatten the rest. Scaling x by a power of
+    two scales both exactly.
+    """
+    for tail in (0.25, 0.1, 0.05, 0.01, 0.0):
+        low, high = np.quantile(x, [tail, 1.0 - tail])
+        if high > low:
+            break
+    width = high - low
+    near = (np.clip(x, low - 5.0 * width, high + 5.0 * width) - low) / width
+    return float(low + width * near.mean()), float(width * near.std())
+
+
+def _rounding_width(z: np.ndarray) -> float:
+    """The step of the grid that z was rounded to; 0 where values hardly repeat."""
+    values, counts = np.unique(z, return_counts=True)
+    repeated = values[counts > 1]
+    if counts[counts > 1].sum() < 0.1 * len(z) or len(repeated) < 2:
+        return 0.0
+    # Between the tails every point of the grid is taken, so most gaps are one step.
+    return float(np.quantile(np.diff(repeated), 0.1))
+
+
+def _numbers(values: np.ndarray, name: Hashable) -> np.ndarray:
+    """Finite float64, or an error that names the column and the value."""
+    if values.dtype.kind not in "biuf":
+        wrong = [v for v in values if not isinstance(v, (int, float, np.number))]
+        if wrong or values.dtype.kind != "O":
+            raise ValueError(
+                f"Column {name!r} holds {(wrong or list(values))[0]!r} where numbers are "
+                "expected; convert it to numbers, or fit with it as a categorical column."
+            )
+    values = values.astype(np.float64, copy=False)
+    bad = values[~np.isfinite(values)]
+    if len(bad):
+        found = "NaN" if np.isnan(bad[0]) else f"infinity ({bad[0]})"
+        raise ValueError(
+            f"Input X contains {found} in column {name!r}; drop such rows, or fill them "
+            "with sklearn.impute."
+        )
+    return values
+
+
+def _integers(values: np.ndarray, name: Hashable) -> np.ndarray:
+    values = _numbers(values, name)
+    negative, broken = values[values < 0], values[values != np.floor(values)]
+    if len(negative):
+        raise ValueError(
+            f"Negative values in data: conditional='categorical' expects integers >= 0, "
+            f"got {negative[0]!r} in column {name!r}; shift or encode it "
+            "(sklearn.preprocessing.OrdinalEncoder), or use a mixture for real values."
+        )
+    if len(broken):
+        raise ValueError(
+            f"conditional='categorical' expects integers >= 0, got {broken[0]!r} in "
+            f"column {name!r}; encode it (sklearn.preprocessing.OrdinalEncoder), or use "
+            "MADEDensity or RNADEDensity for real values."
+        )
+    return values
+
+
+def _round_for(values: np.ndarray, dtype: Any) -> np.ndarray:
+    """Round draws of a real column that the fitted frame holds as integers."""
+    is_integer = str(dtype).lower().startswith(("int", "uint"))
+    return np.rint(values) if is_integer and values.dtype.kind == "f" else values

@@ -1,0 +1,155 @@
+"""Network × conditionals = density."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import ClassVar, Literal
+
+import torch
+from torch import Tensor, nn
+
+from skdensity_ar.conditionals import Conditional
+from skdensity_ar.networks import Network
+
+
+class DensityModule(nn.Module):
+    """log p(x) = log (1/E) Σ_e Π_d p_e(x_d | x_<d), each member e with its ordering.
+
+    Parameters
+    ----------
+    network : Network
+        E members: its ordering has shape (E, D).
+    blocks : sequence of (Conditional, sequence of int)
+        Conditionals with the columns that share them; together all D columns.
+    """
+
+    score_kind: ClassVar[Literal["exact", "estimate", "bound"]] = "exact"
+
+    def __init__(
+        self, network: Network, blocks: Sequence[tuple[Conditional, Sequence[int]]]
+    ):
+        super().__init__()
+        self.network = network
+        self.conditionals = nn.ModuleList(conditional for conditional, _ in blocks)
+        self.columns = [list(columns) for _, columns in blocks]
+        n_inputs, n_params = network.n_inputs, network.n_params
+        # One block of all columns in order needs no gathering: its index is None.
+        alone = len(blocks) == 1 and self.columns[0] == list(range(len(n_inputs)))
+        device = network.ordering.device
+        for b, columns in enumerate(self.columns):
+            for name, widths in (("in", n_inputs), ("out", n_params)):
+                index = None if alone else _flat_units(widths, columns).to(device)
+                self.register_buffer(f"{name}{b}", index, persistent=False)
+            index = None if alone else torch.tensor(columns, device=device)
+            self.register_buffer(f"col{b}", index, persistent=False)
+
+    @property
+    def n_members(self) -> int:
+        return self.network.ordering.shape[0]
+
+    def encode(self, x: Tensor) -> Tensor:
+        """Values (..., D) -> network inputs (..., U)."""
+        if self.col0 is None:
+            return self.conditionals[0].encode(x).flatten(-2)
+        u = x.new_empty((*x.shape[:-1], sum(self.network.n_inputs)))
+        for b, conditional in enumerate(self.conditionals):
+            x_b = x[..., getattr(self, f"col{b}")]
+            u[..., getattr(self, f"in{b}")] = conditional.encode(x_b).flatten(-2)
+        return u
+
+    def log_conditionals(self, params: Tensor, x: Tensor) -> Tensor:
+        """log p(x_d | params_d), (..., n, P), (..., n, D) -> (..., n, D)."""
+        if self.col0 is None:
+            conditional = self.conditionals[0]
+            params = params.unflatten(-1, (x.shape[-1], conditional.n_params))
+            return conditional.log_prob(params, x)
+        out = params.new_empty((*params.shape[:-1], x.shape[-1]))
+        for b, conditional in enumerate(self.conditionals):
+            columns = getattr(self, f"col{b}")
+            params_b = params[..., getattr(self, f"out{b}")]
+            params_b = params_b.unflatten(-1, (len(columns), conditional.n_params))
+            out[..., columns] = conditional.log_prob(params_b, x[..., columns])
+        return out
+
+    def log_prob(self, x: Tensor, context: Tensor | None = None) -> Tensor:
+        """log p(x) in nats, float64: (n, D) -> (n,)."""
+        params = self.network(self.encode(x), context)  # (E, n, P)
+        members = self.log_conditionals(params, x).sum(-1, dtype=torch.float64)
+        return members.logsumexp(0) - math.log(self.n_members)
+
+    def member_log_prob(self, x: Tensor, context: Tensor | None = None) -> Tensor:
+        """log p_e(x) of every member on rows of its own: (E, n, D) -> (E, n)."""
+        params = self.network(self.encode(x), context)
+        return self.log_conditionals(params, x).sum(-1, dtype=torch.float64)
+
+    def loss(
+        self,
+        x: Tensor,
+        *,
+        context: Tensor | None = None,
+        noise: tuple[Tensor, ...] = (),
+    ) -> Tensor:
+        """-log p_e(x) of every member on rows of its own: (E, n, D) -> (E, n)."""
+        params = self.network(self.encode(x), context, noise=noise)
+        return -self.log_conditionals(params, x).sum(-1)
+
+    def draw_noise(self, n: int, generator: torch.Generator) -> tuple[Tensor, ...]:
+        return self.network.draw_noise(n, generator)
+
+    @torch.no_grad()
+    def sample(
+        self, n: int, generator: torch.Generator, context: Tensor | None = None
+    ) -> Tensor:
+        """Draw n rows (n, D): a member for each, then column after column."""
+        device, D = generator.device, len(self.network.n_inputs)
+        member = torch.randint(
+            self.n_members, (n,), generator=generator, device=device
+        )
+        column = self._column_conditionals()
+        x = torch.empty((n, D), dtype=self.network.dtype, device=device)
+        for e in range(self.n_members):
+            rows = (member == e).nonzero().squeeze(-1)
+            if len(rows) == 0:
+                continue
+            network = self.network.member(e)
+            state = network.start(len(rows), None if context is None else context[rows])
+            drawn = torch.empty((D, len(rows)), dtype=x.dtype, device=device)
+            for t, d in enumerate(network.ordering.tolist()):
+                params = network.step(state, t).unsqueeze(-2)  # (n, 1, P_d)
+                x_d = column[d].sample(params, generator)  # (n, 1)
+                state = network.observe(state, t, column[d].encode(x_d).squeeze(-2))
+                drawn[d] = x_d.squeeze(-1)
+            x[rows] = drawn.T
+        return x
+
+    def _column_conditionals(self) -> list[Conditional]:
+        """The conditional of every column, each a block of one."""
+        by_column = {
+            d: conditional.select(i)
+            for conditional, columns in zip(
+                self.conditionals, self.columns, strict=True
+            )
+            for i, d in enumerate(columns)
+        }
+        return [by_column[d] for d in range(len(by_column))]
+
+
+def initial_bias(
+    blocks: Sequence[tuple[Conditional, Sequence[int]]],
+    n_params: Sequence[int],
+    x: Tensor,
+) -> Tensor:
+    """Flat parameters (Σ n_params,) at which every column of `x` is modelled alone."""
+    bias = x.new_empty(sum(n_params))
+    for conditional, columns in blocks:
+        units = _flat_units(n_params, columns).to(x.device)
+        bias[units] = conditional.initial_bias(x[:, list(columns)]).flatten()
+    return bias
+
+
+def _flat_units(widths: Sequence[int], columns: Sequence[int]) -> Tensor:
+    """Flat indices of the units of `columns`, column after column."""
+    ends = torch.tensor(widths).cumsum(0).tolist()
+    units = [torch.arange(ends[d] - widths[d], ends[d]) for d in columns]
+    return torch.cat(units)

@@ -1,0 +1,196 @@
+"""Maximum likelihood by mini-batches: train(module, rows, ...) -> History."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+# Rows of all members evaluated at a time when validating.
+_VALID_BLOCK = 4096
+
+
+class Rows(Protocol):
+    """Where mini-batches come from: in memory, memory-mapped or a stream."""
+
+    def take(self, index: Tensor) -> Tensor:
+        """Rows (*index.shape, D) on the module's device."""
+
+
+class Monitor(Protocol):
+    """Who follows the training, epoch by epoch."""
+
+    def begin_epoch(self) -> None: ...
+
+    def end_epoch(self, history: History) -> bool:
+        """Whether to stop here."""
+
+
+@dataclass
+class TensorRows:
+    """Rows that lie on the device already."""
+
+    x: Tensor
+
+    def take(self, index: Tensor) -> Tensor:
+        return self.x[index]
+
+
+@dataclass
+class History:
+    """What happened in training, an entry per epoch, nats per row.
+
+    Attributes
+    ----------
+    loss_curve : list of float
+        Mean training loss over the members.
+    validation_scores : list of float
+        Mean log-density of the validation rows over the members; empty without them.
+    best_iter : list of int
+        The epoch, counted from 1, that each member's weights come from; 0 is before
+        the first.
+    stopped_by : str
+        "max_iter", "no_change", "callback" or "diverged".
+    """
+
+    loss_curve: list[float] = field(default_factory=list)
+    validation_scores: list[float] = field(default_factory=list)
+    best_iter: list[int] = field(default_factory=list)
+    stopped_by: str = "max_iter"
+
+    @property
+    def n_iter(self) -> int:
+        return len(self.loss_curve)
+
+
+def train(
+    module,
+    rows: Rows,
+    train_index: Tensor,
+    valid_index: Tensor | None,
+    *,
+    max_iter: int,
+    batch_size: int,
+    learning_rate: str,
+    learning_rate_init: float,
+    weight_decay: float,
+    max_grad_norm: float,
+    n_iter_no_change: int,
+    tol: float,
+    generator: torch.Generator,
+    monitor: Monitor,
+) -> History:
+    """Train every member on its own rows and leave it with its best weights.
+
+    Members share nothing but the mini-batch loop: gradients are clipped, and the best
+    weights chosen, for each by itself.
+
+    Parameters
+    ----------
+    module : DensityModule
+        With `loss`, `member_log_prob` and `draw_noise`.
+    train_index, valid_index : Tensor of int, shape (members, n)
+        Rows per member. Without validation rows the training loss decides.
+    learning_rate : {"constant", "cosine"}
+        Cosine falls from `learning_rate_init` to 0 over `max_iter` epochs.
+    max_grad_norm : float
+        Longer gradients of a member are scaled down to this norm.
+    monitor : Monitor
+        Told of every epoch; training ends when its `end_epoch` returns True.
+    """
+    params = list(module.parameters())
+    optimizer = torch.optim.AdamW(
+        [
+            {"params": [p for p in params if p.dim() > 2]},
+            {"params": [p for p in params if p.dim() <= 2], "weight_decay": 0.0},
+        ],
+        lr=learning_rate_init,
+        weight_decay=weight_decay,
+        fused=True,
+    )
+    n_members, n_train = train_index.shape
+    n_batches = math.ceil(n_train / batch_size)
+    history = History()
+    best = [p.detach().clone() for p in params]
+    best_score = _validate(module, rows, valid_index, train_index)
+    best_iter = torch.zeros(n_members, dtype=torch.long, device=best_score.device)
+    target, n_without_gain = best_score.clone(), 0
+
+    for epoch in range(max_iter):
+        monitor.begin_epoch()
+        shuffled = _shuffle(train_index, generator)
+        total = torch.zeros(n_members, dtype=torch.float64, device=generator.device)
+        for batch, index in enumerate(shuffled.tensor_split(n_batches, dim=1)):
+            if learning_rate == "cosine":
+                done = (epoch * n_batches + batch) / (max_iter * n_batches)
+                for group in optimizer.param_groups:
+                    group["lr"] = learning_rate_init * (1 + math.cos(math.pi * done)) / 2
+            noise = module.draw_noise(index.shape[1], generator)
+            loss = module.loss(rows.take(index), noise=noise)  # (members, n)
+            optimizer.zero_grad()
+            loss.mean(-1).sum().backward()
+            _clip(params, max_grad_norm)
+            optimizer.step()
+            total += loss.detach().sum(-1)
+
+        train_loss = total / n_train
+        if valid_index is None:
+            score = -train_loss
+        else:
+            score = _validate(module, rows, valid_index, train_index)
+            history.validation_scores.append(score.mean().item())
+        history.loss_curve.append(train_loss.mean().item())
+
+        better = (score > best_score) & score.isfinite()
+        for p, b in zip(params, best, strict=True):
+            b.copy_(torch.where(better.view(-1, *[1] * (p.dim() - 1)), p.detach(), b))
+        best_score = torch.where(better, score, best_score)
+        best_iter = torch.where(better, epoch + 1, best_iter)
+        gained = score > target + tol
+        target = torch.where(gained, score, target)
+        n_without_gain = 0 if gained.any().item() else n_without_gain + 1
+        if monitor.end_epoch(history):
+            history.stopped_by = "callback"
+            break
+        if not math.isfinite(history.loss_curve[-1]):
+            history.stopped_by = "diverged"
+            break
+        if n_without_gain >= n_iter_no_change:
+            history.stopped_by = "no_change"
+            break
+
+    with torch.no_grad():
+        for p, b in zip(params, best, strict=True):
+            p.copy_(b)
+    history.best_iter = best_iter.tolist()
+    return history
+
+
+def _shuffle(index: Tensor, generator: torch.Generator) -> Tensor:
+    """Every member's rows in an order of their own."""
+    keys = torch.rand(
+        index.shape, generator=generator, dtype=torch.float64, device=index.device
+    )
+    return index.gather(1, keys.argsort(1))
+
+
+def _clip(params: list[Tensor], max_norm: float) -> None:
+    """Scale each member's gradient down to `max_norm`, without asking the device."""
+    grads = [p.grad for p in params if p.grad is not None]
+    square = sum(g.flatten(1).square().sum(1) for g in grads)
+    scale = (max_norm / (square.sqrt() + 1e-6)).clamp(max=1.0)
+    for g in grads:
+        g.mul_(scale.view(-1, *[1] * (g.dim() - 1)))
+
+
+@torch.no_grad()
+def _validate(module, rows: Rows, valid_index: Tensor | None, train_index) -> Tensor:
+    """Mean log-density of every member's validation rows, (members,)."""
+    index = train_index[:, :_VALID_BLOCK] if valid_index is None else valid_index
+    total = torch.zeros(index.shape[0], dtype=torch.float64, device=index.device)
+    for part in index.split(max(1, _VALID_BLOCK // index.shape[0]), dim=1):
+        total += module.member_log_prob(rows.take(part)).sum(-1)
+    return total / index.shape[1]

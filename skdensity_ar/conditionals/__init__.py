@@ -1,0 +1,37 @@
+"""p(x_d | params): what the numbers of a network mean."""
+
+from skdensity_ar.conditionals._base import ColumnSpec, Conditional
+from skdensity_ar.conditionals._bernoulli import Bernoulli
+from skdensity_ar.conditionals._categorical import UNSEEN_MASS, Categorical
+from skdensity_ar.conditionals._mixtures import (
+    BACKGROUND_MASS,
+    GaussianMixture,
+    LaplaceMixture,
+    LogisticMixture,
+    Mixture,
+)
+from skdensity_ar.conditionals._point_mass import PointMass
+
+# A new family is one file and one line here.
+CONDITIONALS: dict[str, type[Conditional]] = {
+    "bernoulli": Bernoulli,
+    "categorical": Categorical,
+    "gaussian_mixture": GaussianMixture,
+    "laplace_mixture": LaplaceMixture,
+    "logistic_mixture": LogisticMixture,
+}
+
+__all__ = [
+    "BACKGROUND_MASS",
+    "CONDITIONALS",
+    "UNSEEN_MASS",
+    "Bernoulli",
+    "Categorical",
+    "ColumnSpec",
+    "Conditional",
+    "GaussianMixture",
+    "LaplaceMixture",
+    "LogisticMixture",
+    "Mixture",
+    "PointMass",
+]

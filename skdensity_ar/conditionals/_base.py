@@ -1,0 +1,86 @@
+"""The protocol of p(x_d | params)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+import torch
+from torch import Tensor, nn
+
+
+@dataclass(frozen=True)
+class ColumnSpec:
+    """What a conditional may know of a column before training.
+
+    Attributes
+    ----------
+    n_categories : int
+        Number of categories seen in the column; 0 where it has none.
+    scale_floor : float
+        Smallest scale of a mixture component, in the units of the standardised
+        column.
+    """
+
+    n_categories: int = 0
+    scale_floor: float = 0.0
+
+
+class Conditional(nn.Module):
+    """p(x_d | params) for a block of columns that share one family.
+
+    A conditional holds no learned state: its buffers are constants of the columns.
+    Every method acts elementwise along the column axis, so one call evaluates all
+    columns of the block, and any axes may lead.
+
+    Attributes
+    ----------
+    support : {"binary", "category", "real", "raw"}
+        What the values are before they come here: {0, 1}; codes 0 … K-1 with K for
+        a category not seen in training; standardised numbers; numbers as they are.
+    n_inputs : int
+        Network inputs per column.
+    n_params : int
+        Parameters per column.
+    """
+
+    support: ClassVar[Literal["binary", "category", "real", "raw"]]
+    n_inputs: int
+    n_params: int
+
+    @classmethod
+    def for_columns(
+        cls, specs: Sequence[ColumnSpec], *, n_components: int
+    ) -> Conditional:
+        """Build the conditional of columns that share one shape of parameters."""
+        return cls()
+
+    def encode(self, x: Tensor) -> Tensor:
+        """Turn values (..., D) into network inputs (..., D, n_inputs)."""
+        raise NotImplementedError
+
+    def log_prob(self, params: Tensor, x: Tensor) -> Tensor:
+        """Evaluate log p(x | params) in nats, (..., D, n_params), (..., D) -> (..., D).
+
+        A density in the units of `x` for real columns, a mass for the others.
+        """
+        raise NotImplementedError
+
+    def sample(self, params: Tensor, generator: torch.Generator) -> Tensor:
+        """Draw values (..., D) given parameters (..., D, n_params)."""
+        raise NotImplementedError
+
+    def initial_bias(self, x: Tensor) -> Tensor:
+        """Parameters (D, n_params) that fit each column of `x` (n, D) by itself."""
+        raise NotImplementedError
+
+    def select(self, index: int) -> Conditional:
+        """The conditional of one column of the block (a block of one)."""
+        one = type(self).__new__(type(self))
+        one.__dict__ = {**self.__dict__}
+        one._buffers = {
+            name: buffer[index : index + 1] if buffer is not None else None
+            for name, buffer in self._buffers.items()
+        }
+        return one

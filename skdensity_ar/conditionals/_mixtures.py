@@ -1,0 +1,178 @@
+"""Mixture densities: the conditionals of RNADE (Uria et al. 2013, eq. 5-8)."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from typing import ClassVar, NamedTuple
+
+import torch
+from torch import Tensor
+from torch.nn.functional import softplus
+
+from skdensity_ar.conditionals._base import ColumnSpec, Conditional
+from skdensity_ar.conditionals._categorical import sample_index
+
+# Mass of the wide Cauchy density under every mixture. A row far from all that was
+# seen then scores low and finite, and one such row cannot pull the training of the
+# others: its gradient is bounded. It costs log(1 - 1e-4) nats per column at most.
+BACKGROUND_MASS = 1e-4
+
+# Inputs beyond this many spreads grow with the logarithm only. A conditional may
+# look at any function of x_<d, so this needs no Jacobian.
+FAR = 5.0
+
+
+# exp() of more would overflow float32 when squared.
+LOG_SCALE_MAX = 40.0
+
+
+class Kernel(NamedTuple):
+    """A standard density on the real line, by its logarithm, cdf and quantiles."""
+
+    log_prob: Callable[[Tensor], Tensor]
+    cdf: Callable[[Tensor], Tensor]
+    quantile: Callable[[Tensor], Tensor]
+
+
+GAUSSIAN = Kernel(
+    lambda z: -0.5 * z.square() - 0.5 * math.log(2.0 * math.pi),
+    torch.special.ndtr,
+    torch.special.ndtri,
+)
+LAPLACE = Kernel(
+    lambda z: -z.abs() - math.log(2.0),
+    lambda z: 0.5 - 0.5 * z.sign() * torch.expm1(-z.abs()),
+    lambda p: -(p - 0.5).sign() * torch.log1p(-2.0 * (p - 0.5).abs()),
+)
+LOGISTIC = Kernel(
+    lambda z: -z.abs() - 2.0 * softplus(-z.abs()),
+    torch.sigmoid,
+    torch.logit,
+)
+CAUCHY = Kernel(
+    lambda z: -math.log(math.pi) - torch.log1p(z.square()),
+    lambda z: 0.5 + z.atan() / math.pi,
+    lambda p: torch.tan(math.pi * (p - 0.5)),
+)
+
+
+class Mixture(Conditional):
+    """p(x) = (1 - ε) Σ_k α_k f((x - μ_k) / σ_k) / σ_k + ε Cauchy(x).
+
+    α = softmax(z^α), μ = z^μ, σ = exp(z^σ) + floor, where (z^α, z^μ, z^σ) are the
+    3 K parameters of a column; ε is `background` and floor is the column's
+    `scale_floor`. With both at zero this is the paper's mixture.
+
+    Parameters
+    ----------
+    n_components : int
+        K.
+    scale_floor : Tensor of shape (D,)
+        Smallest scale per column: a continuous density on rounded measurements
+        grows without bound where nothing bounds its scale.
+    background : float
+        Mass of the standard Cauchy density under the mixture.
+    """
+
+    support = "real"
+    n_inputs = 1
+    kernel: ClassVar[Kernel]
+    scale_floor: Tensor
+
+    def __init__(
+        self,
+        n_components: int,
+        scale_floor: Tensor,
+        background: float = BACKGROUND_MASS,
+    ):
+        super().__init__()
+        self.n_components = n_components
+        self.n_params = 3 * n_components
+        self.background = background
+        self.register_buffer("scale_floor", scale_floor)
+
+    @classmethod
+    def for_columns(cls, specs: Sequence[ColumnSpec], *, n_components: int) -> Mixture:
+        floors = [spec.scale_floor for spec in specs]
+        return cls(n_components, torch.tensor(floors, dtype=torch.float64))
+
+    def split(self, params: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Parameters (..., D, 3 K) -> z^α = log α + constant, μ, σ, each (..., D, K)."""
+        z_alpha, mu, z_sigma = params.unflatten(-1, (3, self.n_components)).unbind(-2)
+        floor = self.scale_floor.to(params.dtype).unsqueeze(-1)
+        return z_alpha, mu, z_sigma.clamp(max=LOG_SCALE_MAX).exp() + floor
+
+    def encode(self, x: Tensor) -> Tensor:
+        far = x.sign() * (FAR + (x.abs() - FAR).clamp(min=0.0).log1p())
+        return torch.where(x.abs() <= FAR, x, far).unsqueeze(-1)
+
+    def log_prob(self, params: Tensor, x: Tensor) -> Tensor:
+        z_alpha, mu, sigma = self.split(params)
+        z = (x.unsqueeze(-1) - mu) / sigma
+        terms = z_alpha + self.kernel.log_prob(z) - sigma.log()  # (..., D, K)
+        log_p = _logsumexp(terms) - _logsumexp(z_alpha)
+        if self.background == 0.0:
+            return log_p
+        far = CAUCHY.log_prob(x) + math.log(self.background)
+        # log(e^a + e^b) = b + softplus(a - b)
+        return far + softplus(log_p + math.log1p(-self.background) - far)
+
+    def cdf(self, params: Tensor, x: Tensor) -> Tensor:
+        """P(X ≤ x | params), (..., D, n_params), (..., D) -> (..., D)."""
+        z_alpha, mu, sigma = self.split(params)
+        z = (x.unsqueeze(-1) - mu) / sigma
+        cdf = (z_alpha.softmax(-1) * self.kernel.cdf(z)).sum(-1)
+        return (1.0 - self.background) * cdf + self.background * CAUCHY.cdf(x)
+
+    def sample(self, params: Tensor, generator: torch.Generator) -> Tensor:
+        z_alpha, mu, sigma = self.split(params)
+        k = sample_index(z_alpha, generator).unsqueeze(-1)
+        u = torch.rand(
+            (2, *params.shape[:-1]),
+            generator=generator,
+            dtype=torch.float64,
+            device=params.device,
+        )
+        inside = u[1].clamp(min=torch.finfo(u.dtype).tiny)  # a quantile at 0 is -inf
+        z = self.kernel.quantile(inside).to(params.dtype)
+        x = mu.gather(-1, k).squeeze(-1) + z * sigma.gather(-1, k).squeeze(-1)
+        far = CAUCHY.quantile(u[1]).to(params.dtype)
+        return torch.where(u[0] < self.background, far, x)
+
+    def initial_bias(self, x: Tensor) -> Tensor:
+        K = self.n_components
+        middles = (torch.arange(K, dtype=x.dtype, device=x.device) + 0.5) / K
+        # A column's quantiles: sorting is exact where torch.quantile limits the size.
+        ordered = x.sort(0).values
+        mu = ordered[(middles * x.shape[0]).long().clamp(max=x.shape[0] - 1)].T  # (D, K)
+        # Neighbouring components overlap; the outer ones are as wide as their gap.
+        gaps = mu.diff(dim=-1) if K > 1 else torch.ones_like(mu)
+        left = torch.cat([gaps[:, :1], gaps], -1)[:, :K]
+        right = torch.cat([gaps, gaps[:, -1:]], -1)[:, :K]
+        sigma = torch.maximum(left, right).clamp(min=0.1)
+        return torch.cat([torch.zeros_like(mu), mu, sigma.log()], -1)
+
+
+class GaussianMixture(Mixture):
+    """Mixture of Gaussians: f(z) = exp(-z² / 2) / √(2π)."""
+
+    kernel = GAUSSIAN
+
+
+class LaplaceMixture(Mixture):
+    """Mixture of Laplace densities: f(z) = exp(-|z|) / 2."""
+
+    kernel = LAPLACE
+
+
+class LogisticMixture(Mixture):
+    """Mixture of logistic densities: f(z) = exp(-z) / (1 + exp(-z))²."""
+
+    kernel = LOGISTIC
+
+
+def _logsumexp(terms: Tensor) -> Tensor:
+    # On a last axis of a few components torch.logsumexp takes twice as long.
+    largest = terms.detach().amax(-1, keepdim=True)
+    return (terms - largest).exp().sum(-1).log() + largest.squeeze(-1)

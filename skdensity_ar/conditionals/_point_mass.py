@@ -1,0 +1,27 @@
+"""A column that was constant in training: nothing to learn, nothing to say."""
+
+import torch
+from torch import Tensor
+
+from skdensity_ar.conditionals._base import Conditional
+
+
+class PointMass(Conditional):
+    """All mass on one value, coded 0; it contributes 0 nats there, -inf elsewhere."""
+
+    support = "raw"
+    n_inputs = 0
+    n_params = 0
+
+    def encode(self, x: Tensor) -> Tensor:
+        return x.new_empty((*x.shape, 0))
+
+    def log_prob(self, params: Tensor, x: Tensor) -> Tensor:
+        log_p = torch.zeros_like(x).masked_fill(x != 0.0, -torch.inf)
+        return log_p + params.sum(-1)  # the sum over no parameter at all: 0
+
+    def sample(self, params: Tensor, generator: torch.Generator) -> Tensor:
+        return params.new_zeros(params.shape[:-1])
+
+    def initial_bias(self, x: Tensor) -> Tensor:
+        return x.new_empty((x.shape[1], 0))

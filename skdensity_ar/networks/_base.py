@@ -1,0 +1,143 @@
+"""The protocol of a network: which x_<d reach the parameters of column d."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
+    "logistic": torch.sigmoid,
+    "relu": torch.relu,
+    "tanh": torch.tanh,
+}
+
+Noise = tuple[Tensor, ...]
+
+
+class Network(nn.Module):
+    """u -> params, one set of parameters per column, each from the columns before it.
+
+    Column d has `n_inputs[d]` entries of the flat input u (n, Σ n_inputs) and
+    `n_params[d]` entries of the flat output (n, Σ n_params); the widths may differ
+    from column to column. `ordering[t]` is the column visited at position t.
+
+    Arrays broadcast over leading axes, so `ordering` of shape (members, D) makes
+    that many networks of one shape, every parameter and buffer with a leading member
+    axis: u (n, U) or (members, n, U) -> params (members, n, P). `member(e)` is one of them.
+
+    Parameters
+    ----------
+    n_inputs, n_params : sequence of int
+        Widths per column.
+    ordering : Tensor of int, shape (D,) or (members, D)
+        Permutation(s) of the columns.
+    hidden_layer_sizes : sequence of int
+        Hidden units per layer.
+    activation : {"logistic", "relu", "tanh"}
+        g.
+    dropout : float
+        Share of hidden units dropped in training; see `draw_noise`.
+    n_context : int
+        Width of the context, which enters as extra biases.
+    dtype, device
+        Of the parameters, which are left unset until `reset_parameters`.
+    """
+
+    ordering: Tensor
+
+    def __init__(
+        self,
+        n_inputs: Sequence[int],
+        n_params: Sequence[int],
+        ordering: Tensor,
+        *,
+        hidden_layer_sizes: Sequence[int],
+        activation: str = "relu",
+        dropout: float = 0.0,
+        n_context: int = 0,
+        dtype: torch.dtype = torch.float32,
+        device: torch.device | str = "cpu",
+    ):
+        super().__init__()
+        self.n_inputs = tuple(n_inputs)
+        self.n_params = tuple(n_params)
+        self.hidden_layer_sizes = tuple(hidden_layer_sizes)
+        self.activation = activation
+        self.dropout = dropout
+        self.n_context = n_context
+        self.register_buffer("ordering", ordering.to(device))
+        self.dtype = dtype
+        self._factory: dict[str, Any] = {"dtype": dtype, "device": device}
+
+    @property
+    def n_activations(self) -> int:
+        """Numbers made for one row by all members, to size blocks of rows."""
+        n_members = self.ordering.shape[0] if self.ordering.dim() > 1 else 1
+        units = sum(self.n_inputs) + sum(self.n_params) + sum(self.hidden_layer_sizes)
+        return max(1, n_members * units)
+
+    def _weights(self, *shape: int) -> nn.Parameter:
+        """An unset parameter of every member."""
+        members = self.ordering.shape[:-1]
+        return nn.Parameter(torch.empty((*members, *shape), **self._factory))
+
+    def g(self, a: Tensor) -> Tensor:
+        return ACTIVATIONS[self.activation](a)
+
+    def reset_parameters(self, generator: torch.Generator, bias: Tensor) -> None:
+        """Draw the weights; `bias` (Σ n_params) are the parameters without inputs."""
+        raise NotImplementedError
+
+    def draw_noise(self, n: int, generator: torch.Generator) -> Noise:
+        """Dropout masks for n rows, one per hidden layer: (..., n, units)."""
+        if self.dropout == 0.0:
+            return ()
+        keep = 1.0 - self.dropout
+        members = self.ordering.shape[:-1]
+        return tuple(
+            torch.rand((*members, n, size), generator=generator, **self._factory)
+            .lt(keep)
+            .to(self._factory["dtype"])
+            .div_(keep)
+            for size in self.hidden_layer_sizes
+        )
+
+    def forward(
+        self, u: Tensor, context: Tensor | None = None, *, noise: Noise = ()
+    ) -> Tensor:
+        """All conditionals in parallel (teacher forcing): (..., n, U) -> (..., n, P).
+
+        `context` (n, n_context); `noise` as drawn beforehand by `draw_noise`.
+        """
+        raise NotImplementedError
+
+    def start(self, n: int, context: Tensor | None = None) -> Any:
+        """The state before the first column, for n rows of one member."""
+        raise NotImplementedError
+
+    def step(self, state: Any, t: int) -> Tensor:
+        """Parameters (n, n_params[ordering[t]]) of the column visited at position t."""
+        raise NotImplementedError
+
+    def observe(self, state: Any, t: int, u_t: Tensor) -> Any:
+        """Take in that column's inputs (n, n_inputs[ordering[t]]).
+
+        Returns the state after it; the buffers of the state passed in may be reused.
+        """
+        raise NotImplementedError
+
+    def member(self, e: int) -> Network:
+        """The e-th network alone; its parameters are views."""
+        one = copy.copy(self)
+        one._parameters = {
+            name: None if p is None else nn.Parameter(p.detach()[e], p.requires_grad)
+            for name, p in self._parameters.items()
+        }
+        one._buffers = {
+            name: None if b is None else b[e] for name, b in self._buffers.items()
+        }
+        return one

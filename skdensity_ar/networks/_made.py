@@ -1,0 +1,198 @@
+"""MADE: masked autoencoder for distribution estimation (Germain et al. 2015)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from skdensity_ar.networks import _masks
+from skdensity_ar.networks._base import Network, Noise
+
+
+class MADE(Network):
+    """Feed-forward network whose masks leave only paths from x_<d to output d.
+
+        h⁰ = u
+        hˡ = g(bˡ + (Wˡ ⊙ M^Wˡ) hˡ⁻¹)                          (eq. 7-8)
+        params = c + (V ⊙ M^V) hᴸ + (A ⊙ M^A) u                 (eq. 9-10)
+
+    M^W lets a hidden unit of degree m see degrees ≤ m, M^V and M^A let column d see
+    degrees < d. A is the direct connection from inputs to outputs; without a hidden
+    layer it is the whole network, a fully visible sigmoid (or softmax) belief
+    network.
+
+    Parameters
+    ----------
+    direct : bool
+        Whether A is there; always so without a hidden layer.
+
+    Other parameters as in `Network`.
+    """
+
+    def __init__(
+        self,
+        n_inputs: Sequence[int],
+        n_params: Sequence[int],
+        ordering: Tensor,
+        *,
+        direct: bool = True,
+        **kwargs,
+    ):
+        super().__init__(n_inputs, n_params, ordering, **kwargs)
+        ordering, D = self.ordering, len(self.n_inputs)
+        self.direct = direct or not self.hidden_layer_sizes
+        m_in = _masks.column_degrees(ordering, self.n_inputs)  # (..., U)
+        m_out = _masks.column_degrees(ordering, self.n_params)  # (..., P)
+
+        m, n_before = m_in, sum(self.n_inputs)
+        for layer, size in enumerate(self.hidden_layer_sizes):
+            m_hidden = _masks.hidden_degrees(size, D, ordering.device)  # (H,)
+            m_hidden = m_hidden.expand(*ordering.shape[:-1], -1)
+            self.register_buffer(f"M{layer}", _masks.hidden_mask(m_hidden, m))
+            self.register_parameter(f"W{layer}", self._weights(size, n_before))
+            self.register_parameter(f"b{layer}", self._weights(size))
+            m, n_before = m_hidden, size
+        n_out = sum(self.n_params)
+        self.c = self._weights(n_out)
+        if self.hidden_layer_sizes:
+            self.register_buffer("M_V", _masks.output_mask(m_out, m))
+            self.V = self._weights(n_out, n_before)
+        if self.direct:
+            self.register_buffer("M_A", _masks.output_mask(m_out, m_in))
+            self.A = self._weights(n_out, sum(self.n_inputs))
+        if self.n_context:
+            n_first = (*self.hidden_layer_sizes, n_out)[0]
+            self.C_hidden = self._weights(n_first, self.n_context)
+            self.C = self._weights(n_out, self.n_context)
+
+    def reset_parameters(self, generator: torch.Generator, bias: Tensor) -> None:
+        for name, p in self.named_parameters():
+            if name[0] == "W":
+                # He et al. 2015, with the fan-in that the mask leaves.
+                fan_in = getattr(self, f"M{name[1:]}").sum(-1, keepdim=True)
+                nn.init.normal_(p, generator=generator)
+                p.data.mul_((2.0 / fan_in.clamp(min=1)).sqrt())
+            else:
+                nn.init.zeros_(p)
+        self.c.data += bias
+
+    def _masked(self) -> tuple[list[Tensor], Tensor | None, Tensor | None]:
+        """Wˡ ⊙ M^Wˡ of every layer, V ⊙ M^V, A ⊙ M^A."""
+        layers = range(len(self.hidden_layer_sizes))
+        Ws = [getattr(self, f"W{i}") * getattr(self, f"M{i}") for i in layers]
+        V = self.V * self.M_V if self.hidden_layer_sizes else None
+        A = self.A * self.M_A if self.direct else None
+        return Ws, V, A
+
+    def _biases(self, context: Tensor | None) -> tuple[list[Tensor], Tensor]:
+        """bˡ of every layer and c, (..., 1 or n, units), with the context's share."""
+        layers = range(len(self.hidden_layer_sizes))
+        bs = [getattr(self, f"b{i}").unsqueeze(-2) for i in layers]
+        c = self.c.unsqueeze(-2)
+        if context is not None:
+            if bs:
+                bs[0] = bs[0] + context @ self.C_hidden.mT
+            c = c + context @ self.C.mT
+        return bs, c
+
+    def forward(
+        self, u: Tensor, context: Tensor | None = None, *, noise: Noise = ()
+    ) -> Tensor:
+        Ws, V, A = self._masked()
+        bs, params = self._biases(context)
+        h = u
+        for layer, (W, b) in enumerate(zip(Ws, bs, strict=True)):
+            h = self.g(h @ W.mT + b)  # (..., n, H)
+            if noise:
+                h = h * noise[layer]
+        if V is not None:
+            params = params + h @ V.mT  # (..., n, P)
+        if A is not None:
+            params = params + u @ A.mT
+        return params
+
+    # Hidden units are in rising order of degree, so once the column at position t is
+    # known, exactly the next slice of every layer can be computed, each unit once.
+
+    def start(self, n: int, context: Tensor | None = None) -> _State:
+        factory = self._factory
+        Ws, V, A = self._masked()
+        bs, c = self._biases(context)
+        visiting = self._visiting(self.n_inputs)
+        if Ws:
+            Ws[0] = Ws[0][:, visiting]
+        if A is not None:
+            A = A[:, visiting]
+        sizes = (sum(self.n_inputs), *self.hidden_layer_sizes)
+        return _State(
+            Ws=Ws,
+            bs=[b.mT for b in bs],
+            V=V,
+            A=A,
+            c=c.mT,
+            units=[torch.zeros((size, n), **factory) for size in sizes],
+            known=[[0] for _ in sizes],
+            ordering=self.ordering.tolist(),
+            outputs=_bounds(self.n_params),
+        )
+
+    def _visiting(self, widths: Sequence[int]) -> Tensor:
+        """The flat units of all columns in the order in which they are visited."""
+        return _masks.column_degrees(self.ordering, widths).argsort(stable=True)
+
+    def step(self, state: _State, t: int) -> Tensor:
+        rows = slice(*state.outputs[state.ordering[t]])
+        params = state.c[rows].expand(-1, state.units[0].shape[1])
+        if state.V is not None:
+            known = state.known[-1][t]
+            params = params + state.V[rows, :known] @ state.units[-1][:known]
+        if state.A is not None:
+            known = state.known[0][t]
+            params = params + state.A[rows, :known] @ state.units[0][:known]
+        return params.T
+
+    def observe(self, state: _State, t: int, u_t: Tensor) -> _State:
+        begin = state.known[0][t]
+        end = begin + u_t.shape[1]
+        state.units[0][begin:end] = u_t.T
+        state.known[0].append(end)
+        for layer, (W, b) in enumerate(zip(state.Ws, state.bs, strict=True)):
+            size = W.shape[0]
+            m = state.known[layer][t + 1]
+            begin = state.known[layer + 1][t]
+            end = _n_of_degree_at_most(t + 1, size, len(self.n_inputs))
+            new = slice(begin, end)
+            h = self.g(W[new, :m] @ state.units[layer][:m] + b[new])
+            state.units[layer + 1][new] = h
+            state.known[layer + 1].append(end)
+        return state
+
+
+@dataclass
+class _State:
+    """Units known so far, (units, n): inputs in visiting order, then every layer."""
+
+    Ws: list[Tensor]
+    bs: list[Tensor]
+    V: Tensor | None
+    A: Tensor | None
+    c: Tensor
+    units: list[Tensor]
+    known: list[list[int]]  # known[l][t]: units of layer l known before position t
+    ordering: list[int]
+    outputs: list[tuple[int, int]]
+
+
+def _bounds(widths: Sequence[int]) -> list[tuple[int, int]]:
+    """Begin and end of every column's units in the flat order."""
+    ends = torch.tensor(widths).cumsum(0).tolist()
+    return [(end - width, end) for end, width in zip(ends, widths, strict=True)]
+
+
+def _n_of_degree_at_most(degree: int, n_units: int, n_columns: int) -> int:
+    """How many units `hidden_degrees` gives a degree ≤ `degree`."""
+    # 1 + k (D - 1) // H ≤ m  <=>  k < m H / (D - 1)
+    return min(-(-degree * n_units // max(n_columns - 1, 1)), n_units)

@@ -1,0 +1,53 @@
+"""Orderings, degrees and masks as pure functions (Germain et al. 2015, section 3)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+
+def positions(ordering: Tensor) -> Tensor:
+    """The inverse permutation: at which position each column is visited."""
+    return ordering.argsort(-1)
+
+
+def column_degrees(ordering: Tensor, widths: Sequence[int]) -> Tensor:
+    """Degree of every input or output unit: its column's position, counted from 1.
+
+    Column d stands for widths[d] units: (..., D) -> (..., Σ widths).
+    """
+    repeats = torch.arange(len(widths)).repeat_interleave(torch.tensor(widths))
+    return (positions(ordering) + 1)[..., repeats.to(ordering.device)]
+
+
+def hidden_degrees(n_units: int, n_columns: int, device: torch.device) -> Tensor:
+    """Degrees m(k) of a hidden layer: 1 … D-1, spread evenly, in rising order."""
+    units = torch.arange(n_units, device=device)
+    return 1 + units * max(n_columns - 1, 1) // n_units
+
+
+def hidden_mask(m: Tensor, m_before: Tensor) -> Tensor:
+    """M^W: a hidden unit of degree m sees units of degree ≤ m (eq. 8)."""
+    return m.unsqueeze(-1) >= m_before.unsqueeze(-2)
+
+
+def output_mask(degrees: Tensor, m_before: Tensor) -> Tensor:
+    """M^V: the column of degree d sees units of degree < d only (eq. 9)."""
+    return degrees.unsqueeze(-1) > m_before.unsqueeze(-2)
+
+
+def unit_slots(ordering: Tensor, widths: Sequence[int]) -> Tensor:
+    """Flat indices of the units of the column visited at each position.
+
+    (..., D) -> (..., D, max width). Columns narrower than the widest one are padded
+    with the index Σ widths, one past the last unit.
+    """
+    total, widest = sum(widths), max(widths, default=0)
+    table = torch.full((len(widths), widest), total, dtype=torch.long)
+    start = 0
+    for d, width in enumerate(widths):
+        table[d, :width] = torch.arange(start, start + width)
+        start += width
+    return table.to(ordering.device)[ordering]

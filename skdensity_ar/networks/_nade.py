@@ -1,0 +1,196 @@
+"""NADE and RNADE: neural autoregressive distribution estimators.
+
+Larochelle & Murray (2011), Uria, Murray & Larochelle (2013), Uria et al. (2016).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import pad
+
+from skdensity_ar.networks import _masks
+from skdensity_ar.networks._base import Network, Noise
+
+class NADE(Network):
+    """One running activation serves the hidden layers of all conditionals.
+
+    In the order of the visit, with g the activation function,
+
+        a_1 = c,   a_{d+1} = a_d + W_d u_d            (2013, eq. 4)
+        h_d = g(ρ_d a_d)                              (2013, eq. 3)
+        params_d = b_d + V_d h_d                      (2011, eq. 3)
+
+    so all D hidden layers cost O(D H). ρ_d is RNADE's rescaling: a_d sums more and
+    more terms as d grows, and ρ_d keeps the units from saturating. Further hidden
+    layers act on each h_d (Deep NADE, 2016, section 6).
+
+    Parameters
+    ----------
+    tied : bool
+        V = Wᵀ (2011, section 3.1): needs as many parameters as inputs per column
+        and equal first and last hidden layers.
+    rescale : bool
+        Whether ρ_d is there (RNADE); otherwise it is 1 (NADE).
+
+    Other parameters as in `Network`.
+    """
+
+    def __init__(
+        self,
+        n_inputs: Sequence[int],
+        n_params: Sequence[int],
+        ordering: Tensor,
+        *,
+        tied: bool = False,
+        rescale: bool = False,
+        **kwargs,
+    ):
+        super().__init__(n_inputs, n_params, ordering, **kwargs)
+        self.tied = tied
+        sizes = self.hidden_layer_sizes
+        n_in, n_out, D = sum(self.n_inputs), sum(self.n_params), len(self.n_inputs)
+        slots = _masks.unit_slots(self.ordering, self.n_inputs)  # (..., D, I)
+        self.register_buffer("input_slots", slots)
+        self.register_buffer(
+            "output_slots", _masks.unit_slots(self.ordering, self.n_params)
+        )
+        self.W = self._weights(n_in, sizes[0])
+        self.c = self._weights(sizes[0])
+        self.register_parameter("rho", self._weights(D) if rescale else None)
+        for layer in range(1, len(sizes)):
+            deeper = self._weights(sizes[layer], sizes[layer - 1])
+            self.register_parameter(f"W{layer}", deeper)
+            self.register_parameter(f"c{layer}", self._weights(sizes[layer]))
+        self.register_parameter("V", None if tied else self._weights(n_out, sizes[-1]))
+        self.b = self._weights(n_out)
+        if self.n_context:
+            self.C_hidden = self._weights(sizes[0], self.n_context)
+            self.C = self._weights(n_out, self.n_context)
+
+    @property
+    def n_activations(self) -> int:
+        return super().n_activations * len(self.n_inputs)
+
+    def reset_parameters(self, generator: torch.Generator, bias: Tensor) -> None:
+        D = len(self.n_inputs)
+        for name, p in self.named_parameters():
+            if name == "W":
+                nn.init.normal_(p, std=(1.0 / D) ** 0.5, generator=generator)
+                if self.tied:  # W is V too: start near the parameters without inputs
+                    p.data.mul_(0.1)
+            elif name[0] == "W":
+                std = (2.0 / p.shape[-1]) ** 0.5
+                nn.init.normal_(p, std=std, generator=generator)
+            else:
+                nn.init.zeros_(p)
+        if self.rho is not None:
+            nn.init.ones_(self.rho)
+        self.b.data += bias
+
+    def _output_weights(self) -> Tensor:
+        return self.W if self.tied else self.V  # (..., P, H)
+
+    def forward(
+        self, u: Tensor, context: Tensor | None = None, *, noise: Noise = ()
+    ) -> Tensor:
+        # Units in the order of the visit, one entry per position.
+        u_d = _take(u, self.input_slots, -1).unbind(-2)  # D × (..., n, I)
+        W_d = _take(self.W, self.input_slots, -2).unbind(-3)  # D × (..., I, H)
+        V_d = _take(self._output_weights(), self.output_slots, -2).unbind(-3)
+        a = self.c.unsqueeze(-2)  # (..., 1, H)
+        if context is not None:
+            a = a + context @ self.C_hidden.mT
+        params = []
+        for t in range(len(self.n_inputs)):
+            h = self._hidden(a, t, noise)
+            params.append(h @ V_d[t].mT)  # (..., n, P)
+            a = a + u_d[t] @ W_d[t]  # a_{d+1} = a_d + W_d u_d
+        out = torch.stack(torch.broadcast_tensors(*params), -2)  # (..., n, D, P)
+        out = _untake(out, self.output_slots, sum(self.n_params))
+        out = out + self.b.unsqueeze(-2)
+        return out if context is None else out + context @ self.C.mT
+
+    def _hidden(self, a: Tensor, t: int, noise: Noise = ()) -> Tensor:
+        """h_d = g(ρ_d a_d) and the layers after it, for the column at position t."""
+        if self.rho is not None:
+            a = a * self.rho[..., t, None, None]
+        h = self.g(a)  # (..., n, H)
+        if noise:
+            h = h * noise[0]
+        for layer in range(1, len(self.hidden_layer_sizes)):
+            W, c = getattr(self, f"W{layer}"), getattr(self, f"c{layer}").unsqueeze(-2)
+            h = self.g(h @ W.mT + c)
+            if noise:
+                h = h * noise[layer]
+        return h
+
+    def start(self, n: int, context: Tensor | None = None) -> _State:
+        a = self.c.expand(n, -1)
+        b = self.b.expand(n, -1)
+        if context is not None:
+            a, b = a + context @ self.C_hidden.mT, b + context @ self.C.mT
+        return _State(
+            a=a,
+            b=b,
+            inputs=_columns(self.input_slots, self.n_inputs, self.ordering),
+            outputs=_columns(self.output_slots, self.n_params, self.ordering),
+        )
+
+    def step(self, state: _State, t: int) -> Tensor:
+        h = self._hidden(state.a, t)  # (n, H)
+        units = state.outputs[t]
+        return h @ self._output_weights()[units].mT + state.b[:, units]
+
+    def observe(self, state: _State, t: int, u_t: Tensor) -> _State:
+        state.a = state.a + u_t @ self.W[state.inputs[t]]
+        return state
+
+
+@dataclass
+class _State:
+    """The running activation a_t (n, H)."""
+
+    a: Tensor
+    b: Tensor
+    inputs: list[slice]  # units of the column at each position
+    outputs: list[slice]
+
+
+def _columns(slots: Tensor, widths: Sequence[int], ordering: Tensor) -> list[slice]:
+    return [
+        slice(first, first + widths[d])
+        for first, d in zip(
+            slots[:, 0].tolist() if slots.shape[1] else [0] * len(widths),
+            ordering.tolist(),
+            strict=True,
+        )
+    ]
+
+
+def _take(x: Tensor, slots: Tensor, dim: int) -> Tensor:
+    """Units by `slots` (..., D, I) along `dim`, zero where a slot is padding.
+
+    dim=-1: (..., n, U) -> (..., n, D, I); dim=-2: (..., U, H) -> (..., D, I, H).
+    """
+    x = pad(x, (0, 1) if dim == -1 else (0, 0, 0, 1))
+    return _gather(x, slots.flatten(-2), dim).unflatten(dim, slots.shape[-2:])
+
+
+def _untake(x: Tensor, slots: Tensor, n_units: int) -> Tensor:
+    """Back to the flat order: (..., n, D, P), padded, -> (..., n, Σ P_d)."""
+    index = slots.flatten(-2).argsort(stable=True, dim=-1)[..., :n_units]
+    return _gather(x.flatten(-2), index, -1)
+
+
+def _gather(x: Tensor, index: Tensor, dim: int) -> Tensor:
+    """Entries `index` (members, k) of x along `dim`, for every member the same rows."""
+    members = torch.broadcast_shapes(x.shape[:-2], index.shape[:-1])
+    x = x.expand(*members, *x.shape[-2:])
+    index = index.unsqueeze(-2 if dim == -1 else -1)
+    shape = list(x.shape)
+    shape[dim] = index.shape[dim]
+    return x.gather(dim, index.expand(shape))
