@@ -98,7 +98,7 @@ class Mixture(Conditional):
         return cls(n_components, torch.tensor(floors, dtype=torch.float64))
 
     def split(self, params: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Parameters (..., D, 3 K) -> z^α = log α + constant, μ, σ, each (..., D, K)."""
+        """Parameters (..., D, 3 K) -> z^α = log α + const, μ, σ, each (..., D, K)."""
         z_alpha, mu, z_sigma = params.unflatten(-1, (3, self.n_components)).unbind(-2)
         floor = self.scale_floor.to(params.dtype).unsqueeze(-1)
         return z_alpha, mu, z_sigma.clamp(max=LOG_SCALE_MAX).exp() + floor
@@ -145,7 +145,9 @@ class Mixture(Conditional):
         middles = (torch.arange(K, dtype=x.dtype, device=x.device) + 0.5) / K
         # A column's quantiles: sorting is exact where torch.quantile limits the size.
         ordered = x.sort(0).values
-        mu = ordered[(middles * x.shape[0]).long().clamp(max=x.shape[0] - 1)].T  # (D, K)
+        mu = ordered[
+            (middles * x.shape[0]).long().clamp(max=x.shape[0] - 1)
+        ].T  # (D, K)
         # Neighbouring components overlap; the outer ones are as wide as their gap.
         gaps = mu.diff(dim=-1) if K > 1 else torch.ones_like(mu)
         left = torch.cat([gaps[:, :1], gaps], -1)[:, :K]

@@ -15,7 +15,7 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
 
-from skdensity_ar._columns import Columns, fit_columns
+from skdensity_ar._columns import Columns, fit_columns, rows_of
 from skdensity_ar._device import free_memory, resolve_device
 from skdensity_ar._module import DensityModule, initial_bias
 from skdensity_ar._random import make_generator
@@ -56,13 +56,19 @@ class BaseAutoregressiveDensity(
     _numeric: ClassVar[str]
 
     _parameter_constraints: ClassVar[dict] = {
-        "hidden_layer_sizes": ["array-like", Interval(Integral, 1, None, closed="left")],
+        "hidden_layer_sizes": [
+            "array-like",
+            Interval(Integral, 1, None, closed="left"),
+        ],
         "activation": [StrOptions(set(ACTIVATIONS))],
         "ordering": [StrOptions({"natural", "reversed", "random"}), "array-like"],
         "n_orderings": [Interval(Integral, 1, None, closed="left")],
         "handle_unknown": [StrOptions({"score", "error"})],
         "max_iter": [Interval(Integral, 1, None, closed="left")],
-        "batch_size": [StrOptions({"auto"}), Interval(Integral, 1, None, closed="left")],
+        "batch_size": [
+            StrOptions({"auto"}),
+            Interval(Integral, 1, None, closed="left"),
+        ],
         "learning_rate": [StrOptions({"constant", "cosine"})],
         "learning_rate_init": [Interval(Real, 0, None, closed="neither")],
         "weight_decay": [Interval(Real, 0, None, closed="left")],
@@ -115,13 +121,14 @@ class BaseAutoregressiveDensity(
 
     def _fit(self, X, X_val, monitor: FitMonitor) -> None:
         warm = self.warm_start and hasattr(self, "module_")
-        mixed = self.columns_.mixed if warm else None
-        X = check_table(self, X, reset=not warm, mixed=mixed)
+        labels = warm and self.columns_.reads_labels
+        X = check_table(self, X, reset=not warm, reads_labels=labels)
         columns = self.columns_ if warm else self._fit_columns(X)
         codes = columns.transform(X)
         n_train = len(codes)
         if X_val is not None:
-            X_val = check_table(self, X_val, reset=False, mixed=columns.mixed)
+            labels = columns.reads_labels
+            X_val = check_table(self, X_val, reset=False, reads_labels=labels)
             codes = np.concatenate([codes, columns.transform(X_val)])
 
         device = resolve_device(self.device)
@@ -177,7 +184,6 @@ class BaseAutoregressiveDensity(
     def _fit_columns(self, X) -> Columns:
         return fit_columns(
             X,
-            names=getattr(self, "feature_names_in_", None),
             conditional=self.conditional,
             numeric=self._numeric,
             handle_unknown=self.handle_unknown,
@@ -226,8 +232,8 @@ class BaseAutoregressiveDensity(
             raise ValueError(
                 f"n_orderings={self.n_orderings} networks with hidden_layer_sizes="
                 f"{self.hidden_layer_sizes} on {len(n_inputs)} columns take about "
-                f"{n_bytes / 2**30:.1f} GiB to train, {free / 2**30:.1f} GiB are free on "
-                f"{device}; lower n_orderings or hidden_layer_sizes."
+                f"{n_bytes / 2**30:.1f} GiB to train, {free / 2**30:.1f} GiB are free "
+                f"on {device}; lower n_orderings or hidden_layer_sizes."
             )
         return self._make_network(n_inputs, n_params, ordering, device=device, **kwargs)
 
@@ -264,7 +270,7 @@ class BaseAutoregressiveDensity(
     def _batch_size(self, n_train: int) -> int:
         if self.batch_size != "auto":
             return min(self.batch_size, n_train)
-        return min(128, n_train)
+        return min(max(n_train // 16, 32), 256, n_train)
 
     @torch.no_grad()
     def score_samples(self, X) -> np.ndarray:
@@ -287,7 +293,8 @@ class BaseAutoregressiveDensity(
             If X has other columns than in `fit`, or values they cannot have.
         """
         check_is_fitted(self)
-        X = check_table(self, X, reset=False, mixed=self.columns_.mixed)
+        labels = self.columns_.reads_labels
+        X = check_table(self, X, reset=False, reads_labels=labels)
         network = self.module_.network
         # Blocks of one size, the last one padded: a row's score does not depend on
         # how many rows come with it.
@@ -295,7 +302,7 @@ class BaseAutoregressiveDensity(
         out = np.empty(X.shape[0])
         padded = np.zeros((size, X.shape[1]))
         for begin in range(0, len(out), size):
-            codes = self.columns_.transform(X[begin : begin + size])
+            codes = self.columns_.transform(rows_of(X, begin, begin + size))
             padded[: len(codes)] = codes
             x = torch.as_tensor(
                 padded, dtype=network.dtype, device=network.ordering.device
@@ -375,7 +382,7 @@ class BaseAutoregressiveDensity(
 def _orderings(
     ordering: Any, n: int, n_columns: int, generator: torch.Generator
 ) -> Tensor:
-    """The orderings (n, n_columns): the first as asked for, all others drawn."""
+    """Make n orderings (n, n_columns): the first as asked for, the others drawn."""
     device = generator.device
     drawn = [
         torch.randperm(n_columns, generator=generator, device=device) for _ in range(n)
@@ -406,5 +413,5 @@ def _hidden_layer_sizes(sizes: Any) -> tuple[int, ...]:
 
 
 def _power_of_two(n: int, low: int, high: int) -> int:
-    """The largest power of two that is at most n, within [low, high]."""
+    """Round n down to a power of two, within [low, high]."""
     return min(max(1 << max(n, 1).bit_length() - 1, low), high)

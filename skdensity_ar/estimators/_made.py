@@ -1,19 +1,76 @@
-"""MADEDensity: any table, by a masked network."""
+"""MADE: any table, by one masked network (Germain et al. 2015)."""
 
 from __future__ import annotations
 
-from typing import ClassVar
-
 from numbers import Integral
+from typing import ClassVar
 
 from skdensity_ar._validation import Interval, StrOptions
 from skdensity_ar.conditionals import CONDITIONALS
 from skdensity_ar.estimators._base import BaseAutoregressiveDensity
+from skdensity_ar.estimators._docs import shared_docs
 from skdensity_ar.networks import MADE
 
 
+@shared_docs
 class MADEDensity(BaseAutoregressiveDensity):
-    """MADE."""
+    """Density of a table with real, binary and categorical columns.
+
+    The masked autoencoder for distribution estimation [1]_ is a feed-forward network
+    whose masks leave only paths from the columns before d to the parameters of
+    column d,
+
+        h¹ = g(b¹ + (W¹ ⊙ M¹) u),  h² = g(b² + (W² ⊙ M²) h¹), …   (masks: eq. 8)
+        params = c + (V ⊙ M^V) hᴸ + (A ⊙ M^A) u,                   (masks: eq. 9)
+        log p(x) = Σ_d log p(x_d | params_d),                      (eq. 4)
+
+    so one pass gives all conditionals and the log-density is exact. Without a hidden
+    layer it is a fully visible sigmoid (softmax) belief network.
+
+    Parameters
+    ----------
+    hidden_layer_sizes : int or sequence of int, default=(128, 128)
+        Units of each hidden layer; () for none.
+    activation : {{"relu", "logistic", "tanh"}}, default="relu"
+        g.
+    conditional : str, dict or class, default="auto"
+        p(x_d | params_d): "bernoulli", "categorical", "gaussian_mixture",
+        "laplace_mixture", "logistic_mixture" or a subclass of
+        `skdensity_ar.conditionals.Conditional`, for all columns or, by a dict, for
+        some of them by name or index. "auto" takes booleans and numbers that are all
+        0 or 1 as Bernoulli, other numbers as "gaussian_mixture" and the labels of a
+        frame as categorical.
+    n_components : int, default=8
+        Components per mixture.
+    direct_connections : bool, default=True
+        Whether A is there.
+    {parameters}
+
+    Attributes
+    ----------
+    {attributes}
+
+    See Also
+    --------
+    RNADEDensity : Real columns by the recursion of NADE.
+    NADEDensity : Binary and categorical columns by the recursion of NADE.
+
+    References
+    ----------
+    .. [1] M. Germain, K. Gregor, I. Murray, H. Larochelle (2015). MADE: Masked
+       Autoencoder for Distribution Estimation. ICML.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_iris
+    >>> from skdensity_ar import MADEDensity
+    >>> X, _ = load_iris(return_X_y=True)
+    >>> density = MADEDensity(max_iter=5, random_state=0).fit(X)
+    >>> density.score_samples(X).shape
+    (150,)
+    >>> density.sample(2, random_state=0).shape
+    (2, 4)
+    """
 
     _numeric = "gaussian_mixture"
 
@@ -35,10 +92,10 @@ class MADEDensity(BaseAutoregressiveDensity):
         ordering="natural",
         n_orderings=4,
         handle_unknown="score",
-        max_iter=200,
+        max_iter=60,
         batch_size="auto",
         learning_rate="cosine",
-        learning_rate_init=0.005,
+        learning_rate_init=0.01,
         weight_decay=0.01,
         dropout=0.1,
         max_grad_norm=1.0,

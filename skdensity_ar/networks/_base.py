@@ -27,7 +27,8 @@ class Network(nn.Module):
 
     Arrays broadcast over leading axes, so `ordering` of shape (members, D) makes
     that many networks of one shape, every parameter and buffer with a leading member
-    axis: u (n, U) or (members, n, U) -> params (members, n, P). `member(e)` is one of them.
+    axis: u (n, U) or (members, n, U) -> params (members, n, P). `member(e)` is one of
+    them.
 
     Parameters
     ----------

@@ -16,8 +16,8 @@ class MADE(Network):
     """Feed-forward network whose masks leave only paths from x_<d to output d.
 
         h⁰ = u
-        hˡ = g(bˡ + (Wˡ ⊙ M^Wˡ) hˡ⁻¹)                          (eq. 7-8)
-        params = c + (V ⊙ M^V) hᴸ + (A ⊙ M^A) u                 (eq. 9-10)
+        hˡ = g(bˡ + (Wˡ ⊙ M^Wˡ) hˡ⁻¹)                   (masks: eq. 8)
+        params = c + (V ⊙ M^V) hᴸ + (A ⊙ M^A) u          (masks: eq. 9)
 
     M^W lets a hidden unit of degree m see degrees ≤ m, M^V and M^A let column d see
     degrees < d. A is the direct connection from inputs to outputs; without a hidden

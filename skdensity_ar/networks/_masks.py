@@ -1,4 +1,4 @@
-"""Orderings, degrees and masks as pure functions (Germain et al. 2015, section 3)."""
+"""Orderings, degrees and masks as pure functions (Germain et al. 2015, section 4)."""
 
 from __future__ import annotations
 

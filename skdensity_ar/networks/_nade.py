@@ -15,23 +15,23 @@ from torch.nn.functional import pad
 from skdensity_ar.networks import _masks
 from skdensity_ar.networks._base import Network, Noise
 
+
 class NADE(Network):
     """One running activation serves the hidden layers of all conditionals.
 
     In the order of the visit, with g the activation function,
 
-        a_1 = c,   a_{d+1} = a_d + W_d u_d            (2013, eq. 4)
-        h_d = g(ρ_d a_d)                              (2013, eq. 3)
-        params_d = b_d + V_d h_d                      (2011, eq. 3)
+        a_1 = c,   a_{d+1} = a_d + W_d u_d,   h_d = g(ρ_d a_d)      (2016, eq. 3)
+        params_d = b_d + V_d h_d                                     (2016, eq. 2)
 
-    so all D hidden layers cost O(D H). ρ_d is RNADE's rescaling: a_d sums more and
-    more terms as d grows, and ρ_d keeps the units from saturating. Further hidden
-    layers act on each h_d (Deep NADE, 2016, section 6).
+    so all D hidden layers cost O(D H). ρ_d is RNADE's rescaling (2013, section 3):
+    a_d sums more and more terms as d grows, and ρ_d keeps the units from saturating.
+    Further hidden layers act on each h_d (Deep NADE: 2016, section 4).
 
     Parameters
     ----------
     tied : bool
-        V = Wᵀ (2011, section 3.1): needs as many parameters as inputs per column
+        V = Wᵀ: needs as many parameters as inputs per column
         and equal first and last hidden layers.
     rescale : bool
         Whether ρ_d is there (RNADE); otherwise it is 1 (NADE).
