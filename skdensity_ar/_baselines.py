@@ -6,7 +6,8 @@ that end in ``_search`` choose their settings by cross-validation on the rows gi
 ``fit``, and on no others.
 """
 
-from itertools import combinations
+from collections import Counter, defaultdict
+from itertools import chain, combinations, product
 
 import numpy as np
 from scipy.linalg import solve_triangular
@@ -256,7 +257,7 @@ def kernel_density_search(*, n_splits=5, random_state=None):
 def _exact_kernel_density():
     # One leaf for all rows. scikit-learn adds and subtracts bounds of the log-density
     # as it walks down its tree, and rounding swamps far rows: with the default leaf
-    # size they came out up to 58 nats too probable on wine (scikit-learn #7492, #25799).
+    # size they come out up to 58 nats too probable on wine (its issues 7492 and 25799).
     return KernelDensity(leaf_size=1_000_000)
 
 
@@ -381,9 +382,7 @@ class CategoryFrequencies:
     """
 
     def __init__(self, values, smoothing):
-        counts = {}
-        for value in values:
-            counts[value] = counts.get(value, 0) + 1
+        counts = Counter(values)
         total = len(values) + smoothing * len(counts)
         self.log_probs = {
             value: np.log((count + smoothing) / total) + np.log1p(-UNSEEN_MASS)
@@ -460,25 +459,35 @@ class PerClassGaussian(_MeanScoreMixin, BaseEstimator):
                 ]
             )
 
-        strengths = [{"prior_strength": a} for a in (1, 2, 5, 10, 20, 50, 100, 1000)]
-        best = max(
-            strengths,
-            key=lambda s: held_out_score(_CategoryTable, smoothing=self.smoothing, **s),
-        )
-        self.prior_strength_ = best["prior_strength"]
-        self.table_ = _CategoryTable(codes, values, smoothing=self.smoothing, **best)
+        def prior_score(prior_strength):
+            return held_out_score(
+                _CategoryTable, smoothing=self.smoothing, prior_strength=prior_strength
+            )
 
-        n_columns = len(self.categorical_)
-        classes = [
-            {"class_columns": subset, "tied": tied}
-            for size in range(n_columns + 1)
-            for subset in combinations(range(n_columns), size)
-            for tied in (False, True)
-        ]
-        best = max(classes, key=lambda c: held_out_score(_ClassGaussians, **c))
-        self.class_columns_ = tuple(self.categorical_[j] for j in best["class_columns"])
-        self.tied_ = best["tied"]
-        self.gaussians_ = _ClassGaussians(codes, values, **best)
+        def class_score(choice):
+            class_columns, tied = choice
+            return held_out_score(
+                _ClassGaussians, class_columns=class_columns, tied=tied
+            )
+
+        self.prior_strength_ = max((0.3, 1, 3, 10, 30, 100, 1000), key=prior_score)
+        self.table_ = _CategoryTable(
+            codes,
+            values,
+            smoothing=self.smoothing,
+            prior_strength=self.prior_strength_,
+        )
+
+        positions = range(len(self.categorical_))
+        subsets = chain.from_iterable(
+            combinations(positions, size) for size in range(len(positions) + 1)
+        )
+        choices = product(subsets, (False, True))
+        class_columns, self.tied_ = max(choices, key=class_score)
+        self.class_columns_ = tuple(self.categorical_[j] for j in class_columns)
+        self.gaussians_ = _ClassGaussians(
+            codes, values, class_columns=class_columns, tied=self.tied_
+        )
         return self
 
     def _parts(self, X):
@@ -501,15 +510,13 @@ class _CategoryTable:
         self.marginals = [CategoryFrequencies(column, smoothing) for column in codes.T]
         self.prior_strength = prior_strength
         self.n = len(codes)
-        self.counts = {}
-        for c in map(tuple, codes):
-            self.counts[c] = self.counts.get(c, 0) + 1
+        self.counts = Counter(map(tuple, codes))
 
     def log_prob(self, codes, values):
         log_product = np.zeros(len(codes))
         for marginal, column in zip(self.marginals, codes.T, strict=True):
             log_product += marginal.log_prob(column)
-        counts = np.array([self.counts.get(c, 0) for c in map(tuple, codes)])
+        counts = np.array([self.counts[c] for c in map(tuple, codes)])
         alpha = self.prior_strength
         return np.log((counts + alpha * np.exp(log_product)) / (self.n + alpha))
 
@@ -522,10 +529,10 @@ class _ClassGaussians:
         self.scale = values.std(axis=0)
         self.scale[self.scale == 0] = 1.0
         z = values / self.scale  # (n, R)
-        groups = {}
+        members = defaultdict(list)
         for i, g in enumerate(self._classes(codes)):
-            groups.setdefault(g, []).append(i)
-        groups = {g: z[rows] for g, rows in groups.items() if len(rows) > z.shape[1]}
+            members[g].append(i)
+        groups = {g: z[rows] for g, rows in members.items() if len(rows) > z.shape[1]}
         self.everywhere = _shrunk_gaussian(z)
         self.per_class = {g: _shrunk_gaussian(rows) for g, rows in groups.items()}
         if tied and groups:

@@ -8,9 +8,12 @@ back. Scaling has the log-Jacobian -log scale.
 
 from __future__ import annotations
 
+import re
 import warnings
 from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass, field
+from decimal import Decimal
+from numbers import Integral, Real
 from typing import Any, ClassVar
 
 import numpy as np
@@ -24,6 +27,9 @@ SCALE_FLOOR = 1e-4
 # Standardised values are held within ± this, so that float32 can square them. A
 # mixture's background has less than 1e-18 of its mass beyond.
 FARTHEST = 1e14
+
+# How dtypes of pandas and polars begin whose values are labels.
+_LABELS = ("cat", "dictionary", "enum", "large_string", "object", "str")
 
 
 @dataclass
@@ -45,8 +51,8 @@ class Column:
     conditional: type[Conditional]
     spec: ColumnSpec = field(default_factory=ColumnSpec)
     dtype: Any = None
-    reads_labels: bool = False  # a frame's labels or booleans, not numbers
 
+    reads_labels: ClassVar[bool] = False  # values that only a frame can hold
     log_scale: ClassVar[float] = 0.0
 
     def transform(self, values: np.ndarray) -> np.ndarray:
@@ -98,45 +104,57 @@ class ConstantColumn(Column):
 class BinaryColumn(Column):
     """Values in {0, 1}, booleans included."""
 
+    value_type: type = float
+
     def transform(self, values: np.ndarray) -> np.ndarray:
-        if values.dtype.kind == "O" and all(isinstance(v, bool) for v in values):
-            values = values.astype(bool)
-        if values.dtype.kind in "biuf":
-            values = _numbers(values, self.name)
-            bad = values[(values != 0.0) & (values != 1.0)]
-        else:
-            bad = values
+        values = _numbers(values, self.name)
+        bad = values[(values != 0.0) & (values != 1.0)]
         if len(bad):
             raise ValueError(
-                f"conditional='bernoulli' expects values in {{0, 1}}, got {bad[0]!r} in "
-                f"column {self.name!r}; use conditional='categorical' for more than two "
-                "values, or scale-free numbers under a mixture."
+                f"{'Negative values in data: ' if bad.min() < 0 else ''}"
+                f"conditional='bernoulli' expects values in {{0, 1}}, got {bad.min()} "
+                f"in column {self.name!r}; 'auto' chose it if fit saw no other values. "
+                f"conditional={{{self.name!r}: 'categorical'}} takes further ones."
             )
         return values
+
+    def inverse(self, codes: np.ndarray) -> np.ndarray:
+        return codes.astype(self.value_type)
 
 
 @dataclass
 class CategoryColumn(Column):
-    """Codes of the categories seen in training."""
+    """Codes of the integers seen in training."""
 
     encoder: OrdinalEncoder | None = None
     handle_unknown: str = "score"
 
+    def read(self, values: np.ndarray) -> np.ndarray:
+        return _integers(values, self.name)
+
     def transform(self, values: np.ndarray) -> np.ndarray:
-        codes = self.encoder.transform(self._labels(values)[:, None])[:, 0]
+        codes = self.encoder.transform(self.read(values)[:, None])[:, 0]
         unseen = codes < 0
         if self.handle_unknown == "error" and unseen.any():
+            first = values[unseen].tolist()[0]
             raise ValueError(
-                f"Column {self.name!r} holds {values[unseen][0]!r}, a category not seen "
-                "in training; handle_unknown='score' gives such rows a low density."
+                f"Column {self.name!r} holds {first!r}, a category not seen in "
+                "training; handle_unknown='score' scores such rows low."
             )
         return np.where(unseen, self.spec.n_categories, codes)
 
     def inverse(self, codes: np.ndarray) -> np.ndarray:
         return self.encoder.categories_[0][codes.astype(np.intp)]
 
-    def _labels(self, values: np.ndarray) -> np.ndarray:
-        return values if self.reads_labels else _integers(values, self.name)
+
+@dataclass
+class LabelColumn(CategoryColumn):
+    """Codes of the labels seen in training, in a frame's column of such."""
+
+    reads_labels = True
+
+    def read(self, values: np.ndarray) -> np.ndarray:
+        return values.astype(object)
 
 
 @dataclass
@@ -154,8 +172,8 @@ class Columns:
     container: str
 
     @property
-    def mixed(self) -> bool:
-        """Whether the table is a frame that is read column by column."""
+    def reads_labels(self) -> bool:
+        """Whether only a frame can hold such a table."""
         return any(c.reads_labels for c in self.columns)
 
     @property
@@ -181,56 +199,47 @@ class Columns:
         values = [c.inverse(codes[:, j]) for j, c in enumerate(self.columns)]
         if self.container == "numpy":
             return np.column_stack(values)
+        values = [
+            _within(v, c.dtype) for v, c in zip(values, self.columns, strict=True)
+        ]
         if self.container == "pandas":
             import pandas as pd
 
+            columns = zip(values, self.columns, strict=True)
             frame = pd.concat(
-                [
-                    pd.Series(_round_for(v, c.dtype)).astype(c.dtype)
-                    for v, c in zip(values, self.columns, strict=True)
-                ],
-                axis=1,
+                [pd.Series(v).astype(c.dtype) for v, c in columns], axis=1
             )
             frame.columns = pd.Index([c.name for c in self.columns])
             return frame
         import polars as pl
 
+        columns = zip(values, self.columns, strict=True)
         return pl.DataFrame(
-            [
-                pl.Series(str(c.name), _round_for(v, c.dtype)).cast(c.dtype)
-                for v, c in zip(values, self.columns, strict=True)
-            ]
+            [pl.Series(c.name, v.tolist()).cast(c.dtype) for v, c in columns]
         )
 
 
 def fit_columns(
-    X: Any,
-    *,
-    names: list[Hashable] | None,
-    conditional: Any,
-    numeric: str,
-    handle_unknown: str,
+    X: Any, *, conditional: Any, numeric: str, handle_unknown: str
 ) -> Columns:
     """Learn the kind of every column, its categories or its center and scale.
 
     Parameters
     ----------
     X : ndarray or frame of shape (n, D)
-    names : list or None
-        Labels of the columns; None counts them from 0.
     conditional : str, class, or dict of these by column
         The estimators' parameter.
     numeric : str
         What "auto" makes of numbers that are not all 0 or 1.
     handle_unknown : {"score", "error"}
     """
-    names = list(range(X.shape[1])) if names is None else list(names)
     container = container_of(X)
+    names = list(range(X.shape[1]) if container == "numpy" else X.columns)
     columns = []
     for j, choice in enumerate(_choices(conditional, names)):
         column = _fit_column(column_values(X, j), names[j], choice, numeric)
         if container != "numpy":
-            column.dtype = X.dtypes.iloc[j] if container == "pandas" else X.dtypes[j]
+            column.dtype = _dtype(X, j)
         if isinstance(column, CategoryColumn):
             column.handle_unknown = handle_unknown
         columns.append(column)
@@ -247,24 +256,45 @@ def fit_columns(
 
 
 def container_of(X: Any) -> str:
-    """ "pandas", "polars" or "numpy"."""
-    package = type(X).__module__.split(".")[0]
-    return package if package in ("pandas", "polars") else "numpy"
+    """ "pandas", "polars" or "numpy", by what X can do."""
+    if hasattr(X, "iloc"):
+        return "pandas"
+    return "polars" if hasattr(X, "to_series") else "numpy"
+
+
+def rows_of(X: Any, begin: int, end: int) -> Any:
+    """Rows begin … end-1 of an array or a frame, whatever its index."""
+    return (X.iloc if container_of(X) == "pandas" else X)[begin:end]
 
 
 def column_values(X: Any, j: int) -> np.ndarray:
-    """Column j of an array or a frame as a numpy array without missing values."""
+    """Column j as numbers, booleans or, an object array, labels; nothing is missing.
+
+    Raises
+    ------
+    TypeError, ValueError
+        For a dtype that no density takes, and for missing values; names the column.
+    """
     container = container_of(X)
     if container == "numpy":
         return X[:, j]
+    name, kind = X.columns[j], str(_dtype(X, j)).lower()
     column = X.iloc[:, j] if container == "pandas" else X.to_series(j)
-    missing = column.isna() if container == "pandas" else column.is_null()
-    if missing.any():
-        raise ValueError(
-            f"Input X contains NaN (missing values) in column {X.columns[j]!r}; drop "
-            "such rows, or fill them with sklearn.impute."
+    if (column.isna() if container == "pandas" else column.is_null()).any():
+        raise ValueError(_missing("NaN (missing values)", name))
+    values = column.to_numpy()
+    if kind.startswith(_LABELS):
+        return values.astype(object)
+    if values.dtype.kind not in "biuf" and not kind.startswith("decimal"):
+        raise TypeError(
+            f"Column {name!r} has dtype {kind}; a density takes numbers, booleans, "
+            "strings and categories. Convert it, dates to days since a reference date."
         )
-    return column.to_numpy()
+    return values
+
+
+def _dtype(X: Any, j: int) -> Any:
+    return (X.dtypes.iloc if container_of(X) == "pandas" else X.dtypes)[j]
 
 
 def _choices(conditional: Any, names: list[Hashable]) -> list[Any]:
@@ -274,15 +304,16 @@ def _choices(conditional: Any, names: list[Hashable]) -> list[Any]:
     choices: list[Any] = ["auto"] * len(names)
     for key, choice in conditional.items():
         is_class = isinstance(choice, type) and issubclass(choice, Conditional)
-        if not is_class and choice not in ("auto", *CONDITIONALS):
+        is_name = isinstance(choice, str) and choice in ("auto", *CONDITIONALS)
+        if not is_class and not is_name:
             raise ValueError(
                 f"conditional of column {key!r} must be 'auto', one of "
                 f"{sorted(CONDITIONALS)} or a subclass of Conditional, got {choice!r}."
             )
         if key in names:
             choices[names.index(key)] = choice
-        elif isinstance(key, int) and 0 <= key < len(names):
-            choices[key] = choice
+        elif isinstance(key, Integral) and 0 <= key < len(names):
+            choices[int(key)] = choice
         else:
             raise ValueError(
                 f"conditional names the column {key!r}, which X does not have; its "
@@ -294,37 +325,41 @@ def _choices(conditional: Any, names: list[Hashable]) -> list[Any]:
 def _fit_column(
     values: np.ndarray, name: Hashable, choice: Any, numeric: str
 ) -> Column:
-    booleans = values.dtype.kind == "b" or (
-        values.dtype.kind == "O" and all(isinstance(v, bool) for v in values)
-    )
-    labels = not booleans and values.dtype.kind not in "iuf"
     if choice == "auto":
-        if labels:
+        if values.dtype.kind == "O" and not _are_booleans(values):
             choice = "categorical"
-        elif booleans or np.isin(values, (0, 1)).all():
+        elif np.isin(values, (0, 1)).all():
             choice = "bernoulli"
         else:
             choice = numeric
     conditional = choice if isinstance(choice, type) else CONDITIONALS[choice]
-    column = _FIT[conditional.support](conditional, values, name, labels or booleans)
-    column.reads_labels = labels or booleans
-    return column
+    return _FIT[conditional.support](conditional, values, name)
 
 
-def _fit_binary(conditional, values, name, labels) -> Column:
-    column = BinaryColumn(name, conditional)
+def _fit_binary(conditional, values, name) -> Column:
+    value_type = bool if _are_booleans(values) else float
+    column = BinaryColumn(name, conditional, value_type=value_type)
     column.transform(values)
     return column
 
 
-def _fit_category(conditional, values, name, labels) -> Column:
+def _fit_category(conditional, values, name) -> Column:
+    kind = LabelColumn if values.dtype.kind == "O" else CategoryColumn
+    column = kind(name, conditional)
     encoder = OrdinalEncoder(handle_unknown="use_encoded_value", unknown_value=-1)
-    encoder.fit((values if labels else _integers(values, name))[:, None])
-    spec = ColumnSpec(n_categories=len(encoder.categories_[0]))
-    return CategoryColumn(name, conditional, spec, encoder=encoder)
+    try:
+        column.encoder = encoder.fit(column.read(values)[:, None])
+    except TypeError as error:
+        types = sorted({type(v).__name__ for v in values})
+        raise TypeError(
+            f"Column {name!r} holds labels of several types, {types}; make them one, "
+            f"for example by X[{name!r}].astype(str)."
+        ) from error
+    column.spec = ColumnSpec(n_categories=len(column.encoder.categories_[0]))
+    return column
 
 
-def _fit_real(conditional, values, name, labels) -> Column:
+def _fit_real(conditional, values, name) -> Column:
     values = _numbers(values, name)
     if values.min() == values.max():
         return ConstantColumn(name, PointMass, value=float(values[0]))
@@ -336,7 +371,7 @@ def _fit_real(conditional, values, name, labels) -> Column:
     return column
 
 
-def _fit_raw(conditional, values, name, labels) -> Column:
+def _fit_raw(conditional, values, name) -> Column:
     column = Column(name, conditional)
     column.transform(values)
     return column
@@ -357,13 +392,14 @@ def _center_and_scale(x: np.ndarray) -> tuple[float, float]:
     there, so a single one of 1e12 does not flatten the rest. Scaling x by a power of
     two scales both exactly.
     """
+    x = x / 16.0  # so that no difference overflows
     for tail in (0.25, 0.1, 0.05, 0.01, 0.0):
         low, high = np.quantile(x, [tail, 1.0 - tail])
         if high > low:
             break
     width = high - low
     near = (np.clip(x, low - 5.0 * width, high + 5.0 * width) - low) / width
-    return float(low + width * near.mean()), float(width * near.std())
+    return float(16.0 * (low + width * near.mean())), float(16.0 * width * near.std())
 
 
 def _rounding_width(z: np.ndarray) -> float:
@@ -379,21 +415,32 @@ def _rounding_width(z: np.ndarray) -> float:
 def _numbers(values: np.ndarray, name: Hashable) -> np.ndarray:
     """Finite float64, or an error that names the column and the value."""
     if values.dtype.kind not in "biuf":
-        wrong = [v for v in values if not isinstance(v, (int, float, np.number))]
-        if wrong or values.dtype.kind != "O":
+        wrong = [v for v in values if not isinstance(v, (Real, Decimal, np.bool_))]
+        if wrong:
             raise ValueError(
-                f"Column {name!r} holds {(wrong or list(values))[0]!r} where numbers are "
-                "expected; convert it to numbers, or fit with it as a categorical column."
+                f"Column {name!r} holds {wrong[0]!r} where numbers are expected; "
+                "convert it to numbers, or fit with it as a categorical column."
             )
     values = values.astype(np.float64, copy=False)
     bad = values[~np.isfinite(values)]
     if len(bad):
         found = "NaN" if np.isnan(bad[0]) else f"infinity ({bad[0]})"
-        raise ValueError(
-            f"Input X contains {found} in column {name!r}; drop such rows, or fill them "
-            "with sklearn.impute."
-        )
+        raise ValueError(_missing(found, name))
     return values
+
+
+def _missing(found: str, name: Hashable) -> str:
+    return (
+        f"Input X contains {found} in column {name!r}; only finite values are taken: "
+        "drop such rows, or fill them with sklearn.impute."
+    )
+
+
+def _are_booleans(values: np.ndarray) -> bool:
+    return values.dtype.kind == "b" or (
+        values.dtype.kind == "O"
+        and all(isinstance(v, (bool, np.bool_)) for v in values)
+    )
 
 
 def _integers(values: np.ndarray, name: Hashable) -> np.ndarray:
@@ -401,20 +448,31 @@ def _integers(values: np.ndarray, name: Hashable) -> np.ndarray:
     negative, broken = values[values < 0], values[values != np.floor(values)]
     if len(negative):
         raise ValueError(
-            f"Negative values in data: conditional='categorical' expects integers >= 0, "
-            f"got {negative[0]!r} in column {name!r}; shift or encode it "
+            "Negative values in data: conditional='categorical' expects integers >= 0, "
+            f"got {negative[0]} in column {name!r}; shift or encode it "
             "(sklearn.preprocessing.OrdinalEncoder), or use a mixture for real values."
         )
     if len(broken):
         raise ValueError(
-            f"conditional='categorical' expects integers >= 0, got {broken[0]!r} in "
-            f"column {name!r}; encode it (sklearn.preprocessing.OrdinalEncoder), or use "
-            "MADEDensity or RNADEDensity for real values."
+            f"conditional='categorical' expects integers >= 0, got {broken[0]} in "
+            f"column {name!r}; encode it (sklearn.preprocessing.OrdinalEncoder), or "
+            "use MADEDensity or RNADEDensity for real values."
         )
     return values
 
 
-def _round_for(values: np.ndarray, dtype: Any) -> np.ndarray:
-    """Round draws of a real column that the fitted frame holds as integers."""
-    is_integer = str(dtype).lower().startswith(("int", "uint"))
-    return np.rint(values) if is_integer and values.dtype.kind == "f" else values
+def _within(values: np.ndarray, dtype: Any) -> np.ndarray:
+    """Draws of a real column as the fitted frame's dtype can hold them."""
+    try:
+        target = np.dtype(re.split(r"[\[(]", str(dtype).lower())[0])
+    except TypeError:  # no dtype of numpy's: decimals, labels
+        return values
+    if values.dtype.kind != "f" or target.kind not in "iuf":
+        return values
+    if target.kind == "f":
+        limits = np.finfo(target)
+        return np.clip(values, limits.min, limits.max).astype(target)
+    limits = np.iinfo(target)
+    # 2^63 - 1 is no float64, so the largest one below it bounds int64.
+    largest = np.nextafter(float(limits.max) + 1.0, 0.0)
+    return np.rint(np.clip(values, limits.min, largest)).astype(target)

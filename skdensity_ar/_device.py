@@ -1,10 +1,19 @@
-"""Which device to run on, and how much memory it has."""
+"""Which device to run on, how much memory it has, how many threads to use."""
 
 from __future__ import annotations
 
 import os
+from contextlib import AbstractContextManager, nullcontext
+from functools import lru_cache
+from pathlib import Path
 
 import torch
+from threadpoolctl import ThreadpoolController
+
+# OpenMP's threads do not survive a fork, and a child that asks them for help waits for
+# ever: it works with one thread, as in torch's own DataLoader.
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=lambda: torch.set_num_threads(1))
 
 
 def available_devices() -> list[str]:
@@ -33,10 +42,34 @@ def resolve_device(device: str | torch.device) -> torch.device:
 
 
 def free_memory(device: torch.device) -> int | None:
-    """Free bytes on the device; None where the system does not tell."""
+    """Bytes that can be had on the device; None where the system does not tell."""
     if device.type == "cuda":
         return torch.cuda.mem_get_info(device)[0]
     try:
-        return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    except (ValueError, OSError, AttributeError):
+        # Not the pages that lie free: the cache of files gives way to a program.
+        lines = Path("/proc/meminfo").read_text().splitlines()
+    except OSError:
         return None
+    kibibytes = dict(line.split(":") for line in lines).get("MemAvailable")
+    return None if kibibytes is None else int(kibibytes.split()[0]) * 1024
+
+
+# Multiplications below which a second thread costs more than it gives.
+_ONE_THREAD_BELOW = 2**25
+
+
+def threads_for(n_multiplications: int) -> AbstractContextManager:
+    """Run small work on one thread of the CPU.
+
+    Threads of OpenMP wait for each other after every operation. Where the operations
+    are small this gains little on an idle machine, and on a busy one, where a thread
+    may have to wait for its core, it takes ten to a hundred times as long.
+    """
+    if n_multiplications >= _ONE_THREAD_BELOW:
+        return nullcontext()
+    return _threadpools().limit(limits=1, user_api="openmp")
+
+
+@lru_cache
+def _threadpools() -> ThreadpoolController:
+    return ThreadpoolController()

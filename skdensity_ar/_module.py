@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import ClassVar, Literal
+from itertools import accumulate
+from typing import Any, ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
@@ -31,7 +32,7 @@ class DensityModule(nn.Module):
     ):
         super().__init__()
         self.network = network
-        self.conditionals = nn.ModuleList(conditional for conditional, _ in blocks)
+        self.conditionals: Any = nn.ModuleList(conditional for conditional, _ in blocks)
         self.columns = [list(columns) for _, columns in blocks]
         n_inputs, n_params = network.n_inputs, network.n_params
         # One block of all columns in order needs no gathering: its index is None.
@@ -47,6 +48,11 @@ class DensityModule(nn.Module):
     @property
     def n_members(self) -> int:
         return self.network.ordering.shape[0]
+
+    @property
+    def n_weights(self) -> int:
+        """Weights of all members: multiplications of one pass of one row."""
+        return sum(p.numel() for p in self.parameters())
 
     def encode(self, x: Tensor) -> Tensor:
         """Values (..., D) -> network inputs (..., U)."""
@@ -103,9 +109,7 @@ class DensityModule(nn.Module):
     ) -> Tensor:
         """Draw n rows (n, D): a member for each, then column after column."""
         device, D = generator.device, len(self.network.n_inputs)
-        member = torch.randint(
-            self.n_members, (n,), generator=generator, device=device
-        )
+        member = torch.randint(self.n_members, (n,), generator=generator, device=device)
         column = self._column_conditionals()
         x = torch.empty((n, D), dtype=self.network.dtype, device=device)
         for e in range(self.n_members):
@@ -150,6 +154,6 @@ def initial_bias(
 
 def _flat_units(widths: Sequence[int], columns: Sequence[int]) -> Tensor:
     """Flat indices of the units of `columns`, column after column."""
-    ends = torch.tensor(widths).cumsum(0).tolist()
-    units = [torch.arange(ends[d] - widths[d], ends[d]) for d in columns]
+    ends = list(accumulate(widths))
+    units = [torch.arange(ends[d] - widths[d], ends[d], device="cpu") for d in columns]
     return torch.cat(units)

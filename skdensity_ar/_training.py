@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
@@ -102,11 +102,12 @@ def train(
         Told of every epoch; training ends when its `end_epoch` returns True.
     """
     params = list(module.parameters())
+    groups: list[dict[str, Any]] = [
+        {"params": [p for p in params if p.dim() > 2]},
+        {"params": [p for p in params if p.dim() <= 2], "weight_decay": 0.0},
+    ]
     optimizer = torch.optim.AdamW(
-        [
-            {"params": [p for p in params if p.dim() > 2]},
-            {"params": [p for p in params if p.dim() <= 2], "weight_decay": 0.0},
-        ],
+        groups,
         lr=learning_rate_init,
         weight_decay=weight_decay,
         fused=True,
@@ -127,7 +128,9 @@ def train(
             if learning_rate == "cosine":
                 done = (epoch * n_batches + batch) / (max_iter * n_batches)
                 for group in optimizer.param_groups:
-                    group["lr"] = learning_rate_init * (1 + math.cos(math.pi * done)) / 2
+                    group["lr"] = (
+                        learning_rate_init * (1 + math.cos(math.pi * done)) / 2
+                    )
             noise = module.draw_noise(index.shape[1], generator)
             loss = module.loss(rows.take(index), noise=noise)  # (members, n)
             optimizer.zero_grad()
@@ -180,7 +183,7 @@ def _shuffle(index: Tensor, generator: torch.Generator) -> Tensor:
 def _clip(params: list[Tensor], max_norm: float) -> None:
     """Scale each member's gradient down to `max_norm`, without asking the device."""
     grads = [p.grad for p in params if p.grad is not None]
-    square = sum(g.flatten(1).square().sum(1) for g in grads)
+    square = torch.stack([g.flatten(1).square().sum(1) for g in grads]).sum(0)
     scale = (max_norm / (square.sqrt() + 1e-6)).clamp(max=1.0)
     for g in grads:
         g.mul_(scale.view(-1, *[1] * (g.dim() - 1)))

@@ -5,11 +5,12 @@ from __future__ import annotations
 import numbers
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import date, timedelta
 from typing import Any
 
 import numpy as np
 from sklearn.base import BaseEstimator, _fit_context
-from sklearn.utils._param_validation import Interval, StrOptions
+from sklearn.utils._param_validation import Interval, InvalidParameterError, StrOptions
 from sklearn.utils.validation import check_array, validate_data
 
 try:
@@ -23,6 +24,7 @@ except ImportError:  # scikit-learn < 1.9
 __all__ = [
     "CallbackSupportMixin",
     "Interval",
+    "InvalidParameterError",
     "StrOptions",
     "_fit_context",
     "check_n_samples",
@@ -43,65 +45,58 @@ def unchanged_on_failure(estimator: BaseEstimator) -> Iterator[None]:
         raise
 
 
-def is_frame(X: Any) -> bool:
-    """Whether X is a pandas or polars frame."""
-    return hasattr(X, "columns") and hasattr(X, "dtypes") and hasattr(X, "shape")
-
-
 def check_table(
-    estimator: BaseEstimator, X: Any, *, reset: bool, mixed: bool | None = None
+    estimator: BaseEstimator, X: Any, *, reset: bool, reads_labels: bool = False
 ) -> Any:
-    """Validate a table: a float array, or a frame whose columns are of several kinds.
+    """Validate the shape and the names of a table, and what an array may hold.
+
+    What a column may hold is for `_columns` to say, which knows its kind.
 
     Parameters
     ----------
     reset : bool
         True in `fit`: learn the number and names of the features; otherwise hold X
         against them.
-    mixed : bool or None
-        Whether the fitted table is read column by column; None decides by X.
+    reads_labels : bool
+        Whether the fitted table has columns that only a frame can hold.
 
     Returns
     -------
-    X : ndarray of shape (n, D), float64 or float32; or the frame itself if mixed
+    X : ndarray of shape (n, D), float64 or float32; or the frame as it came
 
     Raises
     ------
     ValueError, TypeError
-        Says which column holds what, and the remedy.
+        Says what came and the remedy.
     """
     if np.ma.isMaskedArray(X):
         raise TypeError(
             "X is a numpy masked array, whose mask would be dropped silently. Fill or "
             "drop the masked cells first; X.filled(np.nan) marks them as missing."
         )
-    if mixed is None:
-        mixed = is_frame(X) and any(_frame_kind(X, j) != "number" for j in range(X.shape[1]))
-    if mixed:
-        return _check_frame(estimator, X, reset=reset)
-    if is_frame(X):
-        for j in range(X.shape[1]):
-            if (kind := _frame_kind(X, j)) != "number":
-                raise ValueError(
-                    f"Column {X.columns[j]!r} holds {kind} values but was numeric when "
-                    f"{type(estimator).__name__} was fitted; convert it to numbers."
-                )
-    else:
-        _refuse_strings(X)
-    X = validate_data(
-        estimator,
-        X,
-        reset=reset,
-        dtype=[np.float64, np.float32],
-        ensure_all_finite=False,
-        ensure_min_samples=2 if reset else 1,
-    )
-    _check_finite(estimator, X)
-    return X
+    expected = {"ensure_all_finite": False, "ensure_min_samples": 2 if reset else 1}
+    if _is_frame(X):
+        validate_data(estimator, X, reset=reset, skip_check_array=True)
+        # A table of this shape, to refuse one without rows in scikit-learn's words.
+        check_array(np.broadcast_to(0.0, X.shape), estimator=estimator, **expected)
+        return X
+    if reads_labels:
+        raise TypeError(
+            f"{type(estimator).__name__} was fitted on a frame with columns of labels; "
+            f"pass such a frame, not {type(X).__name__}."
+        )
+    _refuse_strings_and_dates(X)
+    dtype = [np.float64, np.float32]
+    return validate_data(estimator, X, reset=reset, dtype=dtype, **expected)
 
 
-def _refuse_strings(X: Any) -> None:
-    """np.asarray would turn "1.5" into 1.5 without a word."""
+def _is_frame(X: Any) -> bool:
+    """Whether X is a frame of pandas or polars, or one like theirs."""
+    return (hasattr(X, "iloc") or hasattr(X, "to_series")) and hasattr(X, "columns")
+
+
+def _refuse_strings_and_dates(X: Any) -> None:
+    """np.asarray would turn "1.5" into 1.5 without a word, and dates into numbers."""
     X = np.asarray(X) if isinstance(X, (list, tuple)) else X
     dtype = getattr(X, "dtype", None)
     if not isinstance(dtype, np.dtype):
@@ -111,7 +106,7 @@ def _refuse_strings(X: Any) -> None:
             f"X has dtype {dtype}, dates or durations; convert them to numbers first, "
             "such as days since a reference date."
         )
-    if dtype.kind in "USTV":
+    if dtype.kind in "UST":
         raise ValueError(
             f"X is an array of strings (dtype {dtype}); pass a pandas or polars frame "
             "for categorical columns, or X.astype(float) for digits."
@@ -119,54 +114,15 @@ def _refuse_strings(X: Any) -> None:
     if dtype.kind == "O" and X.ndim == 2:
         for j in range(X.shape[1]):
             for value in X[:, j]:
-                if isinstance(value, (str, bytes)):
+                if isinstance(value, _NO_NUMBERS):
                     raise ValueError(
-                        f"Column {j} of the object array X holds the string {value!r}; "
-                        "pass a pandas or polars frame for categorical columns, or "
-                        "X.astype(float) for digits."
+                        f"Column {j} of the object array X holds {value!r}; pass a "
+                        "pandas or polars frame for categorical columns, X.astype("
+                        "float) for digits, dates as days since a reference date."
                     )
 
 
-def _check_finite(estimator: BaseEstimator, X: np.ndarray) -> None:
-    with np.errstate(over="ignore", invalid="ignore"):
-        if np.isfinite(X.sum(dtype=np.float64)):
-            return
-    names = getattr(estimator, "feature_names_in_", range(X.shape[1]))
-    for j, name in enumerate(names):
-        bad = X[~np.isfinite(X[:, j]), j]
-        if len(bad):
-            found = "NaN" if np.isnan(bad[0]) else f"infinity ({bad[0]})"
-            raise ValueError(
-                f"Input X contains {found} in column {name!r}; "
-                f"{type(estimator).__name__} takes finite values only: drop such rows, "
-                "or fill them with sklearn.impute."
-            )
-
-
-def _frame_kind(X: Any, j: int) -> str:
-    """ "number", "category", or a kind that no density takes, by the column's dtype."""
-    dtype = str(X.dtypes.iloc[j] if hasattr(X.dtypes, "iloc") else X.dtypes[j]).lower()
-    if dtype.startswith(("int", "uint", "float", "decimal", "double", "sparse[float")):
-        return "number"
-    if dtype.startswith(("cat", "enum", "bool", "str", "object", "large_string")):
-        return "category"
-    return f"{dtype}"
-
-
-def _check_frame(estimator: BaseEstimator, X: Any, *, reset: bool) -> Any:
-    if not is_frame(X):
-        raise TypeError(
-            f"{type(estimator).__name__} was fitted on a frame with columns of several "
-            f"kinds; pass such a frame, not {type(X).__name__}."
-        )
-    validate_data(estimator, X, reset=reset, skip_check_array=True)
-    n, minimum = X.shape[0], 2 if reset else 1
-    if n < minimum:
-        raise ValueError(
-            f"Found array with {n} sample(s) (shape={tuple(X.shape)}) while a minimum "
-            f"of {minimum} is required by {type(estimator).__name__}."
-        )
-    return X
+_NO_NUMBERS = (str, bytes, date, timedelta, np.datetime64, np.timedelta64)
 
 
 def check_n_samples(n_samples: Any) -> int:

@@ -95,7 +95,9 @@ class Mixture(Conditional):
     @classmethod
     def for_columns(cls, specs: Sequence[ColumnSpec], *, n_components: int) -> Mixture:
         floors = [spec.scale_floor for spec in specs]
-        return cls(n_components, torch.tensor(floors, dtype=torch.float64))
+        return cls(
+            n_components, torch.tensor(floors, dtype=torch.float64, device="cpu")
+        )
 
     def split(self, params: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Parameters (..., D, 3 K) -> z^α = log α + const, μ, σ, each (..., D, K)."""

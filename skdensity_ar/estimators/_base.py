@@ -16,13 +16,14 @@ from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
 
 from skdensity_ar._columns import Columns, fit_columns, rows_of
-from skdensity_ar._device import free_memory, resolve_device
+from skdensity_ar._device import free_memory, resolve_device, threads_for
 from skdensity_ar._module import DensityModule, initial_bias
 from skdensity_ar._random import make_generator
 from skdensity_ar._training import History, TensorRows, train
 from skdensity_ar._validation import (
     CallbackSupportMixin,
     Interval,
+    InvalidParameterError,
     StrOptions,
     _fit_context,
     check_n_samples,
@@ -154,22 +155,24 @@ class BaseAutoregressiveDensity(
                 "n_iter_": history.n_iter,
             }
 
-        history = train(
-            module,
-            TensorRows(x),
-            train_index,
-            valid_index,
-            max_iter=self.max_iter,
-            batch_size=self._batch_size(train_index.shape[1]),
-            learning_rate=self.learning_rate,
-            learning_rate_init=self.learning_rate_init,
-            weight_decay=self.weight_decay,
-            max_grad_norm=self.max_grad_norm,
-            n_iter_no_change=self.n_iter_no_change,
-            tol=self.tol,
-            generator=generator,
-            monitor=monitor.watch(attributes),
-        )
+        batch_size = self._batch_size(train_index.shape[1])
+        with threads_for(batch_size * module.n_weights):
+            history = train(
+                module,
+                TensorRows(x),
+                train_index,
+                valid_index,
+                max_iter=self.max_iter,
+                batch_size=batch_size,
+                learning_rate=self.learning_rate,
+                learning_rate_init=self.learning_rate_init,
+                weight_decay=self.weight_decay,
+                max_grad_norm=self.max_grad_norm,
+                n_iter_no_change=self.n_iter_no_change,
+                tol=self.tol,
+                generator=generator,
+                monitor=monitor.watch(attributes),
+            )
         if history.stopped_by == "diverged":
             warnings.warn(
                 f"The training loss became {history.loss_curve[-1]} in epoch "
@@ -307,7 +310,8 @@ class BaseAutoregressiveDensity(
             x = torch.as_tensor(
                 padded, dtype=network.dtype, device=network.ordering.device
             )
-            log_p = self.module_.log_prob(x).cpu().numpy()
+            with threads_for(size * self.module_.n_weights):
+                log_p = self.module_.log_prob(x).cpu().numpy()
             out[begin : begin + size] = log_p[: len(codes)]
         return out + self.columns_.log_jacobian
 
@@ -355,10 +359,12 @@ class BaseAutoregressiveDensity(
         network = self.module_.network
         generator = make_generator(random_state, network.ordering.device)
         size = max(1, _SAMPLE_BLOCK // network.n_activations)
-        codes = [
-            self.module_.sample(min(size, n_samples - begin), generator)
-            for begin in range(0, n_samples, size)
-        ]
+        multiplications = n_samples * self.module_.n_weights
+        with threads_for(multiplications // self.n_features_in_):  # of one column
+            codes = [
+                self.module_.sample(min(size, n_samples - begin), generator)
+                for begin in range(0, n_samples, size)
+            ]
         return self.columns_.inverse(torch.cat(codes).double().cpu().numpy())
 
     def __getstate__(self):
@@ -406,7 +412,7 @@ def _hidden_layer_sizes(sizes: Any) -> tuple[int, ...]:
     listed = (sizes,) if isinstance(sizes, Integral) else tuple(sizes)
     for size in listed:
         if isinstance(size, bool) or not isinstance(size, Integral) or size < 1:
-            raise ValueError(
+            raise InvalidParameterError(
                 f"hidden_layer_sizes must be integers >= 1, got {size!r} in {sizes!r}."
             )
     return tuple(int(size) for size in listed)

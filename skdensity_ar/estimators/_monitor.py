@@ -1,4 +1,4 @@
-"""What a user sees of a running `fit`: the progress bar and scikit-learn's callbacks."""
+"""What a user sees of a running `fit`: a progress bar and scikit-learn's callbacks."""
 
 from __future__ import annotations
 
@@ -51,7 +51,9 @@ class FitMonitor:
         if self._bar is not None:
             self._bar.close()
         if self._fit_task is not None and kind is None:
-            self._fit_task.call_on_fit_task_end(estimator=self._estimator, X=self._X)
+            self._fit_task.call_on_fit_task_end(
+                estimator=self._estimator, X=self._X, reconstruction_attributes={}
+            )
 
     def begin_epoch(self) -> None:
         if self._fit_task is not None:
@@ -62,9 +64,9 @@ class FitMonitor:
 
     def end_epoch(self, history: History) -> bool:
         if self._bar is not None:
-            nats = {"train": f"{-history.loss_curve[-1]:.3f}"}
+            nats = {"train": f"{-history.loss_curve[-1]:.3f} nats"}
             if history.validation_scores:
-                nats["valid"] = f"{history.validation_scores[-1]:.3f}"
+                nats["validation"] = f"{history.validation_scores[-1]:.3f} nats"
             self._bar.set_postfix(nats, refresh=False)
             self._bar.update()
         if self._epoch_task is None:

@@ -37,8 +37,8 @@ class NADEDensity(BaseAutoregressiveDensity):
         booleans and columns that are all 0 or 1 as Bernoulli, other integers and the
         labels of a frame as categorical.
     tied : bool, default=False
-        Whether V = Wᵀ, as in the restricted Boltzmann machine; the first and the last hidden layer must
-        then be of one size.
+        Whether V = Wᵀ, as in the restricted Boltzmann machine; the first and the
+        last hidden layer must then be of one size.
     {parameters}
 
     Attributes

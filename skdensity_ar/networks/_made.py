@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 
 import torch
 from torch import Tensor, nn
@@ -31,6 +32,9 @@ class MADE(Network):
 
     Other parameters as in `Network`.
     """
+
+    M_V: Tensor
+    M_A: Tensor
 
     def __init__(
         self,
@@ -72,7 +76,7 @@ class MADE(Network):
         for name, p in self.named_parameters():
             if name[0] == "W":
                 # He et al. 2015, with the fan-in that the mask leaves.
-                fan_in = getattr(self, f"M{name[1:]}").sum(-1, keepdim=True)
+                fan_in = getattr(self, f"M{name[1:]}").sum(-1, True, dtype=p.dtype)
                 nn.init.normal_(p, generator=generator)
                 p.data.mul_((2.0 / fan_in.clamp(min=1)).sqrt())
             else:
@@ -188,7 +192,7 @@ class _State:
 
 def _bounds(widths: Sequence[int]) -> list[tuple[int, int]]:
     """Begin and end of every column's units in the flat order."""
-    ends = torch.tensor(widths).cumsum(0).tolist()
+    ends = accumulate(widths)
     return [(end - width, end) for end, width in zip(ends, widths, strict=True)]
 
 

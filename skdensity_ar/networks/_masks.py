@@ -18,8 +18,8 @@ def column_degrees(ordering: Tensor, widths: Sequence[int]) -> Tensor:
 
     Column d stands for widths[d] units: (..., D) -> (..., Σ widths).
     """
-    repeats = torch.arange(len(widths)).repeat_interleave(torch.tensor(widths))
-    return (positions(ordering) + 1)[..., repeats.to(ordering.device)]
+    repeats = [d for d, width in enumerate(widths) for _ in range(width)]
+    return (positions(ordering) + 1)[..., repeats]
 
 
 def hidden_degrees(n_units: int, n_columns: int, device: torch.device) -> Tensor:
@@ -45,9 +45,10 @@ def unit_slots(ordering: Tensor, widths: Sequence[int]) -> Tensor:
     with the index Σ widths, one past the last unit.
     """
     total, widest = sum(widths), max(widths, default=0)
-    table = torch.full((len(widths), widest), total, dtype=torch.long)
-    start = 0
-    for d, width in enumerate(widths):
-        table[d, :width] = torch.arange(start, start + width)
+    start, table = 0, []
+    for width in widths:
+        padding = [total] * (widest - width)
+        table.append([*range(start, start + width), *padding])
         start += width
-    return table.to(ordering.device)[ordering]
+    slots = torch.tensor(table, dtype=torch.long, device=ordering.device)
+    return slots.view(len(widths), widest)[ordering]

@@ -39,6 +39,11 @@ class NADE(Network):
     Other parameters as in `Network`.
     """
 
+    input_slots: Tensor
+    output_slots: Tensor
+    rho: nn.Parameter | None
+    V: nn.Parameter | None
+
     def __init__(
         self,
         n_inputs: Sequence[int],
@@ -50,8 +55,18 @@ class NADE(Network):
         **kwargs,
     ):
         super().__init__(n_inputs, n_params, ordering, **kwargs)
-        self.tied = tied
         sizes = self.hidden_layer_sizes
+        if not sizes:
+            raise ValueError(
+                "NADE needs a hidden layer, got hidden_layer_sizes=(); MADE does not."
+            )
+        if tied and (sizes[0] != sizes[-1] or self.n_inputs != self.n_params):
+            raise ValueError(
+                "tied=True makes one matrix serve as W and V: it needs a first and a "
+                f"last hidden layer of one size, got hidden_layer_sizes={sizes}, and "
+                "conditionals with as many parameters as inputs per column."
+            )
+        self.tied = tied
         n_in, n_out, D = sum(self.n_inputs), sum(self.n_params), len(self.n_inputs)
         slots = _masks.unit_slots(self.ordering, self.n_inputs)  # (..., D, I)
         self.register_buffer("input_slots", slots)
@@ -92,7 +107,7 @@ class NADE(Network):
         self.b.data += bias
 
     def _output_weights(self) -> Tensor:
-        return self.W if self.tied else self.V  # (..., P, H)
+        return self.W if self.V is None else self.V  # (..., P, H)
 
     def forward(
         self, u: Tensor, context: Tensor | None = None, *, noise: Noise = ()

@@ -1,0 +1,332 @@
+"""Every conditional: one of mass, samples that follow it, gradients, bad numbers."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from skdensity_ar.conditionals import (
+    CONDITIONALS,
+    UNSEEN_MASS,
+    Bernoulli,
+    Categorical,
+    ColumnSpec,
+    PointMass,
+)
+from tests import properties, reference
+from tests.properties import MIXTURES, generator
+
+D, K = 3, 3
+
+DISCRETE = {
+    "bernoulli": (Bernoulli(), [0.0, 1.0]),
+    "categorical, K = 1": (Categorical(1), [0.0, 1.0]),
+    "categorical, K = 4": (Categorical(4), [0.0, 1.0, 2.0, 3.0, 4.0]),
+}
+
+every_mixture = pytest.mark.parametrize("kind", MIXTURES)
+every_discrete = pytest.mark.parametrize("name", DISCRETE)
+
+
+def draw(*shape: int, seed: int = 0, scale: float = 1.5) -> torch.Tensor:
+    rng = generator(seed)
+    return scale * torch.randn(shape, generator=rng, dtype=torch.float64)
+
+
+def mixture(kind: str, *, background: float = 1e-4, floor: float = 1e-3):
+    return MIXTURES[kind](
+        K, torch.tensor([floor, 2 * floor, 0.0], dtype=torch.float64), background
+    )
+
+
+def test_the_registry_builds_every_family():
+    specs = [ColumnSpec(n_categories=3, scale_floor=0.01)] * 2
+    for conditional_class in CONDITIONALS.values():
+        conditional = conditional_class.for_columns(specs, n_components=K)
+        x = torch.zeros((4, 2), dtype=torch.float64)
+        params = draw(4, 2, conditional.n_params)
+        assert conditional.encode(x).shape == (4, 2, conditional.n_inputs)
+        assert conditional.log_prob(params, x).shape == (4, 2)
+        assert conditional.sample(params, generator()).shape == (4, 2)
+        assert conditional.initial_bias(x).shape == (2, conditional.n_params)
+
+
+# Mass and density --------------------------------------------------------------------
+
+
+@every_discrete
+@pytest.mark.parametrize("scale", [1.0, 30.0])
+@pytest.mark.parametrize(
+    ("dtype", "atol"), [(torch.float64, 1e-13), (torch.float32, 1e-6)]
+)
+def test_masses_sum_to_one(name, scale, dtype, atol):
+    conditional, outcomes = DISCRETE[name]
+    params = draw(50, D, conditional.n_params, scale=scale).to(dtype)
+    properties.check_masses_sum_to_one(conditional, params, outcomes, atol=atol)
+
+
+@every_mixture
+@pytest.mark.parametrize("background", [0.0, 1e-4])
+@pytest.mark.parametrize("seed", range(2))
+def test_densities_integrate_to_one(kind, background, seed):
+    conditional = mixture(kind, background=background)
+    for d, params in enumerate(draw(D, 3 * K, seed=seed)):
+        properties.check_integrates_to_one(conditional.select(d), params)
+
+
+@every_mixture
+def test_narrow_and_wide_components_integrate_to_one(kind):
+    conditional = mixture(kind, floor=1e-4).select(0)
+    narrow, wide = -12.0, 4.0  # exp of the first is below the floor
+    params = torch.tensor([0.0, 0.0, 0.0, -2.0, 0.0, 3.0, narrow, 0.0, wide])
+    properties.check_integrates_to_one(conditional, params.double())
+
+
+@every_mixture
+def test_the_cdf_is_the_integral_of_the_density(kind):
+    conditional = mixture(kind, background=0.05).select(0)
+    properties.check_cdf_is_integral(conditional, draw(3 * K, seed=1))
+
+
+@every_mixture
+@pytest.mark.parametrize("background", [0.0, 1e-4])
+def test_mixtures_equal_the_paper(kind, background):
+    conditional = mixture(kind, background=background)
+    params, x = draw(20, D, 3 * K), draw(20, D, seed=1, scale=3.0)
+    fast = conditional.log_prob(params, x).numpy()
+    kernel = reference.KERNELS[kind.removesuffix("_mixture")]
+    for n in range(20):
+        for d in range(D):
+            slow = reference.mixture_log_density(
+                x[n, d].item(),
+                params[n, d].numpy(),
+                kernel,
+                floor=conditional.scale_floor[d].item(),
+                background=background,
+            )
+            assert fast[n, d] == pytest.approx(slow, abs=1e-12, rel=1e-12)
+
+
+def test_discrete_masses_equal_the_papers():
+    logits, x = draw(20, 1), torch.arange(20.0).remainder(2).double()
+    fast = Bernoulli().log_prob(logits[:, None], x[:, None]).squeeze(-1)
+    slow = [
+        reference.bernoulli_log_mass(p.item(), v.item())
+        for p, v in zip(logits, x, strict=True)
+    ]
+    np.testing.assert_allclose(fast, slow, atol=1e-12)
+    logits, x = draw(20, 4), torch.arange(20.0).remainder(5).double()
+    fast = Categorical(4).log_prob(logits[:, None], x[:, None]).squeeze(-1)
+    slow = [
+        reference.categorical_log_mass(p.numpy(), v.item(), UNSEEN_MASS)
+        for p, v in zip(logits, x, strict=True)
+    ]
+    np.testing.assert_allclose(fast, slow, atol=1e-12)
+
+
+def test_unseen_category_keeps_its_mass_whatever_the_logits():
+    x = torch.full((10, 1), 4.0, dtype=torch.float64)
+    log_p = Categorical(4).log_prob(draw(10, 1, 4, scale=20.0), x)
+    torch.testing.assert_close(log_p.exp(), torch.full_like(log_p, UNSEEN_MASS))
+
+
+def test_point_mass_is_all_on_one_value():
+    x = torch.tensor([[0.0, 1.0], [1.0, 0.0]])
+    log_p = PointMass().log_prob(x.new_empty((2, 2, 0)), x)
+    assert log_p.tolist() == [[0.0, -math.inf], [-math.inf, 0.0]]
+    assert PointMass().encode(x).shape == (2, 2, 0)
+    drawn = PointMass().sample(x.new_empty((5, 2, 0)), generator())
+    assert (drawn == 0.0).all()
+
+
+# Samples -----------------------------------------------------------------------------
+
+
+@every_discrete
+@pytest.mark.parametrize("seed", range(2))
+def test_samples_follow_the_masses(name, seed):
+    conditional, outcomes = DISCRETE[name]
+    if isinstance(conditional, Categorical):
+        outcomes = outcomes[:-1]  # seen categories only
+    params = draw(conditional.n_params, seed=seed)
+    properties.check_samples_follow_masses(conditional, params, outcomes)
+
+
+@every_mixture
+@pytest.mark.parametrize("background", [0.0, 1e-4, 0.3])
+def test_samples_follow_the_cdf(kind, background):
+    conditional = mixture(kind, background=background)
+    properties.check_samples_follow_cdf(conditional, draw(D, 3 * K))
+
+
+@every_mixture
+@pytest.mark.parametrize("background", [0.0, 1e-4])
+def test_samples_are_finite_at_the_ends_of_the_uniforms(kind, background, monkeypatch):
+    conditional, params = mixture(kind, background=background), draw(4, D, 3 * K)
+    largest = 1.0 - 2.0**-53  # the largest number that torch.rand gives
+    for u in (0.0, 2.0**-53, 0.5, largest):
+        monkeypatch.setattr(
+            torch,
+            "rand",
+            lambda *shape, u=u, generator, dtype, device: torch.full(
+                *shape, u, dtype=dtype
+            ),
+        )
+        drawn = conditional.sample(params, generator())
+        assert drawn.isfinite().all()
+
+
+@pytest.mark.parametrize("name", CONDITIONALS)
+def test_samples_depend_on_the_generator_alone(name):
+    specs = [ColumnSpec(n_categories=3)] * 2
+    conditional = CONDITIONALS[name].for_columns(specs, n_components=K)
+    params = draw(50, 2, conditional.n_params)
+    state = torch.random.get_rng_state()
+    first = conditional.sample(params, generator(1))
+    assert torch.equal(conditional.sample(params, generator(1)), first)
+    assert not torch.equal(conditional.sample(params, generator(2)), first)
+    assert torch.equal(torch.random.get_rng_state(), state)
+
+
+# Blocks ------------------------------------------------------------------------------
+
+
+@every_mixture
+def test_a_mixture_column_alone_is_the_column_of_the_block(kind):
+    x = draw(7, D, seed=2)
+    properties.check_select(mixture(kind), draw(7, D, 3 * K), x)
+
+
+@every_discrete
+def test_a_discrete_column_alone_is_the_column_of_the_block(name):
+    conditional, outcomes = DISCRETE[name]
+    codes = torch.randint(len(outcomes), (7, D), generator=generator())
+    properties.check_select(
+        conditional, draw(7, D, conditional.n_params), codes.double()
+    )
+
+
+@every_mixture
+def test_any_axes_may_lead(kind):
+    conditional, params, x = mixture(kind), draw(2, 5, D, 3 * K), draw(5, D)
+    log_p = conditional.log_prob(params, x)
+    for e in range(2):
+        alone = conditional.log_prob(params[e], x)
+        torch.testing.assert_close(log_p[e], alone, atol=1e-13, rtol=1e-13)
+
+
+@every_discrete
+def test_any_axes_may_lead_discrete(name):
+    conditional, outcomes = DISCRETE[name]
+    x = torch.randint(len(outcomes), (5, D), generator=generator()).double()
+    params = draw(2, 5, D, conditional.n_params)
+    log_p = conditional.log_prob(params, x)
+    for e in range(2):
+        alone = conditional.log_prob(params[e], x)
+        torch.testing.assert_close(log_p[e], alone, atol=1e-13, rtol=1e-13)
+
+
+def test_encodings_are_those_of_the_twins():
+    codes = torch.tensor([[0.0], [2.0], [3.0]])
+    one_hot = [reference.one_hot(k, 3).tolist() for k in (0, 2, 3)]
+    assert Categorical(3).encode(codes).squeeze(-2).tolist() == one_hot
+    x = torch.tensor([[-1e14], [-6.0], [-5.0], [0.3], [5.0], [5.1], [1e6]]).double()
+    near = mixture("gaussian_mixture").encode(x).flatten()
+    slow = [reference.compress(v) for v in x.flatten().tolist()]
+    np.testing.assert_allclose(near, slow, rtol=1e-12)
+    assert (near.diff() > 0).all()
+
+
+# Initial bias ------------------------------------------------------------------------
+
+
+def test_initial_logits_fit_the_frequencies():
+    n = 1000
+    x = (torch.rand((n, D), generator=generator()) < 0.3).double()
+    x[:, 2] = 1.0  # a column seen constant keeps a finite logit
+    p = Bernoulli().initial_bias(x).squeeze(-1).sigmoid()
+    assert ((p - x.mean(0)).abs() < 1.0 / n).all()
+    assert (p < 1.0).all()
+
+
+def test_initial_category_logits_fit_the_frequencies():
+    n, conditional = 1000, Categorical(4)
+    x = torch.randint(3, (n, D), generator=generator()).double()  # 3 is never seen
+    p = conditional.initial_bias(x).softmax(-1)
+    frequencies = conditional.encode(x).mean(0)
+    assert ((p - frequencies).abs() < 2.0 / n).all()
+    assert (p > 0.0).all()
+
+
+@every_mixture
+def test_initial_mixture_nears_the_marginal_as_components_join(kind):
+    """Two clusters, one tail: the largest gap between the cdf and the data's falls."""
+    rng, n = np.random.default_rng(0), 2000
+    clusters = rng.choice([-1.0, 1.0], n) + rng.normal(scale=0.1, size=n)
+    x = torch.from_numpy(np.column_stack([clusters, rng.exponential(size=n)]))
+    ordered = x.sort(0).values
+    empirical = (torch.arange(n, dtype=torch.float64)[:, None] + 0.5) / n
+    gaps = []
+    for n_components in (1, 3, 10, 30):
+        conditional = MIXTURES[kind](n_components, torch.zeros(2, dtype=torch.float64))
+        params = conditional.initial_bias(x)
+        assert params.isfinite().all()
+        gap = (conditional.cdf(params, ordered) - empirical).abs().amax(0)
+        gaps.append(gap)
+    assert (torch.stack(gaps).diff(dim=0) < 0.0).all()
+    assert (gaps[0] < 0.5).all()
+    assert (gaps[-1] < 0.15).all()
+
+
+@every_mixture
+@pytest.mark.parametrize("n", [1, 2, 5])
+def test_initial_mixture_takes_few_rows_and_ties(kind, n):
+    conditional = MIXTURES[kind](4, torch.zeros(2, dtype=torch.float64))
+    params = conditional.initial_bias(torch.zeros((n, 2), dtype=torch.float64))
+    assert params.isfinite().all()
+    properties.check_integrates_to_one(conditional.select(0), params[0])
+
+
+# Gradients and extremes --------------------------------------------------------------
+
+
+@every_mixture
+@pytest.mark.parametrize("background", [0.0, 1e-4, 0.3])
+def test_mixture_gradients_equal_finite_differences(kind, background):
+    conditional = mixture(kind, background=background)
+    params = draw(4, D, 3 * K, scale=0.7).requires_grad_()
+    x = draw(4, D, seed=1).requires_grad_()
+    assert torch.autograd.gradcheck(conditional.log_prob, (params, x))
+    assert torch.autograd.gradcheck(conditional.encode, (x,))
+
+
+@every_discrete
+def test_discrete_gradients_equal_finite_differences(name):
+    conditional, outcomes = DISCRETE[name]
+    params = draw(len(outcomes), D, conditional.n_params).requires_grad_()
+    x = torch.tensor(outcomes, dtype=torch.float64)[:, None].expand(-1, D)
+    assert torch.autograd.gradcheck(lambda p: conditional.log_prob(p, x), (params,))
+
+
+@every_mixture
+def test_far_values_score_low_and_finite_with_bounded_gradients(kind):
+    conditional = mixture(kind)
+    x = torch.tensor([[1e14], [-1e14], [1e6], [0.0]]).expand(-1, D)
+    params = draw(1, D, 3 * K).float().expand(4, -1, -1).clone().requires_grad_()
+    log_p = conditional.log_prob(params, x)
+    assert log_p.isfinite().all()
+    assert (log_p[:3] < log_p[3]).all()
+    (grad,) = torch.autograd.grad(log_p.sum(), params)
+    assert grad.isfinite().all()
+
+
+def test_extreme_logits_stay_finite():
+    logits = torch.tensor([1e4, -1e4]).reshape(2, 1, 1)
+    for x in (0.0, 1.0):
+        log_p = Bernoulli().log_prob(logits, torch.full((2, 1), x))
+        assert log_p.isfinite().all()
+    log_p = Categorical(3).log_prob(
+        torch.tensor([[[1e4, 0.0, -1e4]]]), torch.tensor([[2.0]])
+    )
+    assert log_p.isfinite().all()

@@ -1,0 +1,265 @@
+"""Every network: order, steps, members, context, purity, gradients, papers."""
+
+import numpy as np
+import pytest
+import torch
+
+from skdensity_ar.networks import MADE, NADE
+from tests import properties, reference
+from tests.properties import NETWORKS, ORDERINGS, make_network
+
+# One number per column; one-hot columns; a mixed table with a constant column, whose
+# widths differ between inputs and outputs where the network allows it.
+WIDTHS = {
+    "numbers": ([1] * 7, [1] * 7),
+    "one-hot": ([3] * 4, [3] * 4),
+    "mixed": ([1, 3, 0, 1, 2], [6, 3, 0, 1, 2]),
+}
+
+
+def widths(table: str, network: str) -> tuple[list[int], list[int]]:
+    n_inputs, n_params = WIDTHS[table]
+    return (n_inputs, n_inputs) if network == "tied NADE" else (n_inputs, n_params)
+
+
+def inputs(network, n: int = 5, seed: int = 3) -> torch.Tensor:
+    size = (n, sum(network.n_inputs))
+    rng = properties.generator(seed)
+    return torch.randn(size, generator=rng, dtype=network.dtype)
+
+
+def contexts(network, n: int = 5) -> torch.Tensor:
+    rng = properties.generator(4)
+    return torch.randn((n, network.n_context), generator=rng, dtype=network.dtype)
+
+
+every_network = pytest.mark.parametrize("name", NETWORKS)
+every_table = pytest.mark.parametrize("table", WIDTHS)
+every_ordering = pytest.mark.parametrize("ordering", ORDERINGS)
+
+
+@every_network
+@every_table
+@every_ordering
+@pytest.mark.parametrize(
+    ("dtype", "atol"), [(torch.float64, 1e-10), (torch.float32, 1e-5)]
+)
+def test_forward_equals_the_unrolled_steps(name, table, ordering, dtype, atol):
+    network = make_network(name, *widths(table, name), ordering, dtype=dtype)
+    properties.check_forward_equals_steps(network, inputs(network), atol=atol)
+
+
+@every_network
+@every_table
+@every_ordering
+def test_no_position_sees_itself_or_a_later_one(name, table, ordering):
+    network = make_network(name, *widths(table, name), ordering)
+    properties.check_order(network, inputs(network, 2))
+
+
+@every_network
+@every_table
+def test_every_position_sees_all_earlier_ones(name, table):
+    network = make_network(name, *widths(table, name))
+    properties.check_reach(network, inputs(network, 8))
+
+
+@every_network
+@every_table
+def test_stacked_members_stand_alone(name, table):
+    network = make_network(name, *widths(table, name), n_members=3)
+    properties.check_members_stand_alone(network, inputs(network), atol=1e-12)
+
+
+@every_network
+def test_one_column_has_constant_parameters(name):
+    network = make_network(name, [2], [2])
+    properties.check_order(network, inputs(network))
+    properties.check_forward_equals_steps(network, inputs(network), atol=1e-10)
+    params = network(inputs(network))
+    torch.testing.assert_close(params, params[:, :1].expand_as(params))
+
+
+@every_network
+def test_context_is_a_bias(name):
+    network = make_network(name, *widths("mixed", name), n_context=3)
+    u, context = inputs(network), contexts(network)
+    properties.check_context_is_bias(network, u, atol=1e-12)
+    properties.check_forward_equals_steps(network, u, context, atol=1e-10)
+    properties.check_order(network, u, context)
+
+
+@every_network
+def test_forward_is_pure(name):
+    network = make_network(name, *widths("mixed", name), dropout=0.5)
+    properties.check_pure(network, inputs(network))
+
+
+@every_network
+@every_table
+def test_autograd_equals_finite_differences(name, table):
+    network = make_network(name, *widths(table, name), n_context=2)
+    u, context = inputs(network, 2), contexts(network, 2)
+    properties.check_gradients(network, u, context)
+
+
+@every_network
+@every_table
+@every_ordering
+def test_forward_equals_the_slow_twin(name, table, ordering):
+    network = make_network(name, *widths(table, name), ordering)
+    u = inputs(network)
+    out = network(u).detach().numpy()
+    for e, member in enumerate(properties.members(network)):
+        twin = [
+            np.concatenate(properties.twin_params(member, row)) for row in u.numpy()
+        ]
+        np.testing.assert_allclose(out[e], twin, atol=1e-12)
+
+
+@pytest.mark.parametrize("activation", ["logistic", "relu", "tanh"])
+@pytest.mark.parametrize("network_class", [MADE, NADE])
+def test_activations_are_those_of_the_twin(network_class, activation):
+    ordering = properties.make_orderings("random", 4, 1)
+    network = network_class(
+        [1] * 4,
+        [2] * 4,
+        ordering,
+        hidden_layer_sizes=(5, 5),
+        activation=activation,
+        dtype=torch.float64,
+    )
+    (member,) = properties.members(properties.randomise(network))
+    u = inputs(network)
+    twin = [np.concatenate(properties.twin_params(member, row)) for row in u.numpy()]
+    np.testing.assert_allclose(member(u).detach().numpy(), twin, atol=1e-12)
+
+
+# The papers, each with its own equations, on binary rows -----------------------------
+
+
+def binary_rows(n: int, n_columns: int) -> np.ndarray:
+    return np.random.default_rng(0).integers(0, 2, (n, n_columns)).astype(float)
+
+
+def log_mass_by_network(network, x: np.ndarray) -> np.ndarray:
+    """Σ_d log p(x_d | x_<d) of one member whose parameters are logits."""
+    logits = network.member(0)(torch.from_numpy(x)).detach().numpy()
+    return -np.logaddexp(0.0, (1.0 - 2.0 * x) * logits).sum(1)
+
+
+@pytest.mark.parametrize("ordering", ORDERINGS)
+@pytest.mark.parametrize("tied", [False, True])
+def test_nade_is_larochelle_and_murray(ordering, tied):
+    name = "tied NADE" if tied else "NADE"
+    network = make_network(name, [1] * 6, [1] * 6, ordering, n_members=1)
+    w = {name: p[0].detach().numpy() for name, p in network.named_parameters()}
+    order, x = network.ordering[0].tolist(), binary_rows(9, 6)
+    W, c, b = w["W"].T, w["c"], w["b"]
+    twin = [
+        reference.tied_nade_log_mass(row, order, W, c, b)
+        if tied
+        else reference.nade_log_mass(row, order, W, c, w["V"], b)
+        for row in x
+    ]
+    np.testing.assert_allclose(log_mass_by_network(network, x), twin, atol=1e-12)
+
+
+@pytest.mark.parametrize("ordering", ORDERINGS)
+def test_made_without_hidden_layer_is_the_sigmoid_belief_network(ordering):
+    network = make_network("belief network", [1] * 6, [1] * 6, ordering, n_members=1)
+    alpha, c = network.A[0].detach().numpy(), network.c[0].detach().numpy()
+    order, x = network.ordering[0].tolist(), binary_rows(9, 6)
+    twin = [reference.fvsbn_log_mass(row, order, alpha, c) for row in x]
+    np.testing.assert_allclose(log_mass_by_network(network, x), twin, atol=1e-12)
+
+
+@pytest.mark.parametrize("ordering", ORDERINGS)
+def test_made_without_hidden_layer_is_the_softmax_belief_network(ordering):
+    D, K = 5, 3
+    network = make_network("belief network", [K] * D, [K] * D, ordering, n_members=1)
+    P, c = network.A[0].detach().numpy(), network.c[0].detach().numpy()
+    x = np.random.default_rng(0).integers(0, K, (9, D))
+    logits = network.member(0)(torch.eye(K, dtype=torch.float64)[x].flatten(1))
+    log_p = logits.unflatten(1, (D, K)).log_softmax(-1).detach().numpy()
+    fast = np.take_along_axis(log_p, x[:, :, None], 2).sum((1, 2))
+    order = network.ordering[0].tolist()
+    twin = [reference.softmax_belief_log_mass(row, order, P, c, K) for row in x]
+    np.testing.assert_allclose(fast, twin, atol=1e-12)
+
+
+# Initial weights and noise -----------------------------------------------------------
+
+
+@every_network
+@every_table
+def test_initial_parameters_are_the_bias_alone(name, table):
+    """V = 0 (and A = 0) at the start; a tied NADE starts near it, its V being Wᵀ."""
+    network = make_network(name, *widths(table, name))
+    bias = torch.arange(float(sum(network.n_params)), dtype=torch.float64)
+    network.reset_parameters(properties.generator(1), bias)
+    params = network(inputs(network))
+    atol = 1.5 if name == "tied NADE" else 0.0
+    torch.testing.assert_close(params, bias.expand_as(params), atol=atol, rtol=0.0)
+
+
+@every_network
+def test_initial_weights_depend_on_the_generator_alone(name):
+    def initial(seed: int, default: torch.dtype = torch.float32):
+        network = NETWORKS[name](
+            [1] * 4, [1] * 4, properties.make_orderings("random", 4, 2)
+        )
+        torch.set_default_dtype(default)
+        try:
+            network.reset_parameters(properties.generator(seed), torch.zeros(4))
+        finally:
+            torch.set_default_dtype(torch.float32)
+        return torch.cat([p.flatten() for p in network.parameters()])
+
+    state = torch.random.get_rng_state()
+    assert torch.equal(initial(0), initial(0))
+    assert torch.equal(torch.random.get_rng_state(), state)
+    for default in (torch.float64, torch.float16):
+        assert torch.equal(initial(0), initial(0, default))
+    if network_has_hidden_units(name):
+        assert not torch.equal(initial(0), initial(1))
+
+
+def network_has_hidden_units(name: str) -> bool:
+    return name != "belief network"
+
+
+@every_network
+def test_dropout_keeps_the_mean_and_the_order(name):
+    network = make_network(name, [1] * 5, [1] * 5, n_members=2, dropout=0.25)
+    noise = network.draw_noise(4000, properties.generator())
+    assert len(noise) == len(network.hidden_layer_sizes)
+    for mask, size in zip(noise, network.hidden_layer_sizes, strict=True):
+        assert mask.shape == (2, 4000, size)
+        assert set(mask.unique().tolist()) == {0.0, 1.0 / 0.75}
+        kept = (mask > 0).double().mean((1, 2))
+        n = 4000 * size
+        assert ((kept - 0.75).abs() < 6 * np.sqrt(0.75 * 0.25 / n)).all()
+
+    u = inputs(network, 3)
+    noise = network.draw_noise(3, properties.generator())
+    for e, member in enumerate(properties.members(network)):
+        given = tuple(mask[e] for mask in noise)
+        torch.testing.assert_close(network(u, noise=noise)[e], member(u, noise=given))
+        for t, d in enumerate(member.ordering.tolist()):
+            changed = u.clone()
+            changed[:, member.ordering[t:]] += 1.0
+            same = member(u, noise=given)[:, d] == member(changed, noise=given)[:, d]
+            assert same.all()
+
+
+@every_network
+def test_sampling_leaves_the_network_as_it_was(name):
+    network = make_network(name, [1] * 5, [1] * 5, n_members=1)
+    before = {name: v.clone() for name, v in network.state_dict().items()}
+    u = inputs(network)
+    with torch.no_grad():
+        first = properties.unrolled(network.member(0), u)
+        assert torch.equal(properties.unrolled(network.member(0), u), first)
+    after = network.state_dict()
+    assert all(torch.equal(before[name], after[name]) for name in before)

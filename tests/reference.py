@@ -1,0 +1,437 @@
+"""Slow twins of the models, written from the papers: numpy, two loops, one row.
+
+Nothing here is shared between two positions: every hidden layer is computed from its
+whole prefix, where the package keeps a running activation or multiplies by masks.
+
+Letters are the papers'. D columns; column d owns n_inputs[d] entries of the input
+vector u and n_params[d] entries of the output; H hidden units; W (H, U), c (H,),
+V (P, H), b (P,). `ordering[t]` is the column visited at position t.
+
+Larochelle & Murray (2011), The neural autoregressive distribution estimator.
+Uria, Murray & Larochelle (2013), RNADE.
+Germain, Gregor, Murray & Larochelle (2015), MADE.
+Uria, Côté, Gregor, Murray & Larochelle (2016), Neural autoregressive distribution
+estimation.
+Equations carry the numbers that the package's docstrings use for the same lines.
+"""
+
+import math
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+Array = np.ndarray
+Activation = Callable[[Array], Array]
+
+
+def sigmoid(a: Array) -> Array:
+    return 1.0 / (1.0 + np.exp(-a))
+
+
+def relu(a: Array) -> Array:
+    return np.maximum(a, 0.0)
+
+
+ACTIVATIONS: dict[str, Activation] = {
+    "logistic": sigmoid,
+    "relu": relu,
+    "tanh": np.tanh,
+}
+
+
+def softmax(z: Array) -> Array:
+    e = np.exp(z - z.max())
+    return e / e.sum()
+
+
+def log_mean_exp(values: Sequence[float]) -> float:
+    """log (1/E) Σ_e exp(values_e)."""
+    largest = max(values)
+    if largest == -math.inf:
+        return -math.inf
+    total = sum(math.exp(v - largest) for v in values)
+    return largest + math.log(total) - math.log(len(values))
+
+
+def units_of(widths: Sequence[int]) -> list[list[int]]:
+    """The flat units of every column."""
+    units, first = [], 0
+    for width in widths:
+        units.append(list(range(first, first + width)))
+        first += width
+    return units
+
+
+# NADE, Deep NADE, RNADE: the networks -------------------------------------------------
+
+
+def nade_params(
+    u: Array,
+    ordering: Sequence[int],
+    W: Array,
+    c: Array,
+    V: Array,
+    b: Array,
+    *,
+    n_inputs: Sequence[int],
+    n_params: Sequence[int],
+    g: Activation = sigmoid,
+    rho: Array | None = None,
+    deeper: Sequence[tuple[Array, Array]] = (),
+) -> list[Array]:
+    """Parameters of every column.
+
+    a_d = c + Σ_{j<d} W_j u_j                      (2013, eq. 4, summed up)
+    h_d = g(ρ_d a_d)                               (2013, eq. 3)
+    h_d ← g(W^l h_d + c^l),  l = 2, 3, …           (2016, section 6: Deep NADE)
+    params_d = b_d + V_d h_d                       (2011, eq. 3)
+    """
+    inputs, outputs = units_of(n_inputs), units_of(n_params)
+    params: list[Array] = [np.empty(0)] * len(ordering)
+    for t, d in enumerate(ordering):
+        a = c.copy()
+        for j in ordering[:t]:
+            for i in inputs[j]:
+                a = a + W[:, i] * u[i]
+        h = g(a if rho is None else rho[t] * a)
+        for W_l, c_l in deeper:
+            h = g(W_l @ h + c_l)
+        params[d] = b[outputs[d]] + V[outputs[d]] @ h
+    return params
+
+
+def nade_log_mass(
+    x: Array, ordering: Sequence[int], W: Array, c: Array, V: Array, b: Array
+) -> float:
+    """log p(x) of a binary row under NADE (2011, section 3).
+
+    log p(x) = Σ_d x_d log p_d + (1 - x_d) log(1 - p_d),  p_d = sigm(b_d + V_d h_d)
+    """
+    log_p = 0.0
+    for t, d in enumerate(ordering):
+        a = c.copy()
+        for j in ordering[:t]:
+            a = a + W[:, j] * x[j]
+        p = sigmoid(b[d] + V[d] @ sigmoid(a))
+        log_p += x[d] * math.log(p) + (1.0 - x[d]) * math.log(1.0 - p)
+    return log_p
+
+
+def tied_nade_log_mass(
+    x: Array, ordering: Sequence[int], W: Array, c: Array, b: Array
+) -> float:
+    """NADE with V = Wᵀ (2011, section 3.1)."""
+    return nade_log_mass(x, ordering, W, c, W.T, b)
+
+
+# MADE ---------------------------------------------------------------------------------
+
+
+def made_degrees(
+    ordering: Sequence[int], widths: Sequence[int], hidden_layer_sizes: Sequence[int]
+) -> tuple[list[int], list[list[int]]]:
+    """Degrees of the input (or output) units, and m(k) of every hidden layer.
+
+    A unit of the column visited at position t has degree t + 1. Hidden degrees run
+    evenly over 1 … D-1, in rising order (the paper draws them from these).
+    """
+    D = len(ordering)
+    of_units = []
+    for d in range(D):
+        position = list(ordering).index(d)
+        of_units += [position + 1] * widths[d]
+    hidden = [
+        [1 + (k * max(D - 1, 1)) // size for k in range(size)]
+        for size in hidden_layer_sizes
+    ]
+    return of_units, hidden
+
+
+def made_hidden_mask(m: Sequence[int], m_before: Sequence[int]) -> Array:
+    """M^W_{k,j} = 1 if m(k) ≥ m(j), else 0 (2015, eq. 8)."""
+    mask = np.zeros((len(m), len(m_before)))
+    for k in range(len(m)):
+        for j in range(len(m_before)):
+            if m[k] >= m_before[j]:
+                mask[k, j] = 1.0
+    return mask
+
+
+def made_output_mask(degrees: Sequence[int], m_before: Sequence[int]) -> Array:
+    """M^V_{d,k} = 1 if d > m(k), else 0 (2015, eq. 9)."""
+    mask = np.zeros((len(degrees), len(m_before)))
+    for d in range(len(degrees)):
+        for k in range(len(m_before)):
+            if degrees[d] > m_before[k]:
+                mask[d, k] = 1.0
+    return mask
+
+
+def made_params(
+    u: Array,
+    ordering: Sequence[int],
+    layers: Sequence[tuple[Array, Array]],
+    V: Array | None,
+    c: Array,
+    A: Array | None,
+    *,
+    n_inputs: Sequence[int],
+    n_params: Sequence[int],
+    g: Activation = relu,
+) -> list[Array]:
+    """Parameters of every column.
+
+    h⁰ = u,  hˡ = g(bˡ + (Wˡ ⊙ M^Wˡ) hˡ⁻¹)         (2015, eq. 7-8)
+    params = c + (V ⊙ M^V) hᴸ + (A ⊙ M^A) u          (2015, eq. 9-10)
+    """
+    sizes = [W.shape[0] for W, _ in layers]
+    m_in, m_hidden = made_degrees(ordering, n_inputs, sizes)
+    m_out, _ = made_degrees(ordering, n_params, ())
+    out = c.copy()
+    if A is not None:
+        out = out + (A * made_output_mask(m_out, m_in)) @ u
+    h, m = u, m_in
+    for (W, b), m_next in zip(layers, m_hidden, strict=True):
+        h = g(b + (W * made_hidden_mask(m_next, m)) @ h)
+        m = m_next
+    if V is not None:
+        out = out + (V * made_output_mask(m_out, m)) @ h
+    return [out[units] for units in units_of(n_params)]
+
+
+def fvsbn_log_mass(x: Array, ordering: Sequence[int], alpha: Array, c: Array) -> float:
+    """log p(x) of a binary row under the fully visible sigmoid belief network.
+
+    p(x_i = 1 | x_<i) = σ(α_0^i + Σ_{j<i} α_j^i x_j)     (lecture notes, section 6.1)
+
+    with α_0^i = c[i], α_j^i = alpha[i, j].
+    """
+    log_p = 0.0
+    for t, i in enumerate(ordering):
+        logit = c[i]
+        for j in ordering[:t]:
+            logit += alpha[i, j] * x[j]
+        p = float(sigmoid(logit))
+        log_p += math.log(p) if x[i] == 1.0 else math.log(1.0 - p)
+    return log_p
+
+
+def softmax_belief_log_mass(
+    x: Array, ordering: Sequence[int], P: Array, c: Array, n_categories: int
+) -> float:
+    """log p(x) under the fully visible softmax belief network (lecture, definition 2).
+
+    w_t ~ Categorical(softmax(c_t + Σ_{s<t} P_{ts} onehot(w_s)))
+    """
+    K, log_p = n_categories, 0.0
+    for t, d in enumerate(ordering):
+        logits = c[d * K : (d + 1) * K].copy()
+        for j in ordering[:t]:
+            logits += P[d * K : (d + 1) * K, j * K + int(x[j])]
+        log_p += math.log(softmax(logits)[int(x[d])])
+    return log_p
+
+
+# Conditionals -------------------------------------------------------------------------
+
+
+def one_hot(code: float, n_categories: int) -> Array:
+    """A category not seen in training, code K, is all zeros."""
+    return np.array([1.0 if code == k else 0.0 for k in range(n_categories)])
+
+
+def compress(x: float, far: float = 5.0) -> float:
+    """What a network sees of a real value: itself up to `far`, its logarithm beyond."""
+    if abs(x) <= far:
+        return x
+    return math.copysign(far + math.log1p(abs(x) - far), x)
+
+
+def bernoulli_log_mass(logit: float, x: float) -> float:
+    p = 1.0 / (1.0 + math.exp(-logit))
+    return math.log(p) if x == 1.0 else math.log(1.0 - p)
+
+
+def categorical_log_mass(logits: Array, code: float, unseen: float = 0.0) -> float:
+    """p(k) = (1 - ε) softmax_k for the K seen categories, ε for one more."""
+    if code == len(logits):
+        return math.log(unseen)
+    return math.log((1.0 - unseen) * softmax(logits)[int(code)])
+
+
+def gaussian(x: float, mu: float, sigma: float) -> float:
+    z = (x - mu) / sigma
+    return math.exp(-0.5 * z * z) / (math.sqrt(2.0 * math.pi) * sigma)
+
+
+def laplace(x: float, mu: float, sigma: float) -> float:
+    return math.exp(-abs(x - mu) / sigma) / (2.0 * sigma)
+
+
+def logistic(x: float, mu: float, sigma: float) -> float:
+    e = math.exp(-abs(x - mu) / sigma)
+    return e / (sigma * (1.0 + e) ** 2)
+
+
+KERNELS = {"gaussian": gaussian, "laplace": laplace, "logistic": logistic}
+
+
+def mixture_log_density(
+    x: float,
+    z: Array,
+    kernel: Callable[[float, float, float], float],
+    *,
+    floor: float = 0.0,
+    background: float = 0.0,
+) -> float:
+    """log Σ_k α_k f(x; μ_k, σ_k), with z = (z^α, z^μ, z^σ), K of each.
+
+        α = softmax(z^α)                                (2013, eq. 5)
+        μ = z^μ                                         (2013, eq. 6)
+        σ = exp(z^σ) + floor                            (2013, eq. 7; floor = 0 there)
+        p(x) = Σ_k α_k f(x; μ_k, σ_k)                   (2013, eq. 8)
+
+    `background` is the mass of a standard Cauchy density below it, none in the paper.
+    """
+    K = len(z) // 3
+    alpha, p = softmax(z[:K]), 0.0
+    for k in range(K):
+        p += alpha[k] * kernel(x, z[K + k], math.exp(z[2 * K + k]) + floor)
+    p = (1.0 - background) * p + background / (math.pi * (1.0 + x * x))
+    return math.log(p)
+
+
+def ensemble_log_density(members: Sequence[float]) -> float:
+    """The average of the members' densities, not of their logarithms."""
+    return log_mean_exp(members)
+
+
+# RNADE --------------------------------------------------------------------------------
+
+
+def rnade_log_density(
+    x: Array,
+    W: Array,
+    c: Array,
+    rho: Array,
+    V: tuple[Array, Array, Array],
+    b: tuple[Array, Array, Array],
+    *,
+    g: Activation = sigmoid,
+    kernel: Callable[[float, float, float], float] = gaussian,
+) -> float:
+    """log p(x) of a real row, columns in natural order (2013, eq. 3-8).
+
+    V = (V^α, V^μ, V^σ), each (D, H, K), and b likewise, each (D, K): V_d is H × K, as
+    the supplement's V_dᵀ h needs.
+    """
+    log_p = 0.0
+    for d in range(len(x)):
+        a = c.copy()
+        for j in range(d):
+            a = a + x[j] * W[:, j]
+        h = g(rho[d] * a)
+        z = np.concatenate(
+            [V_p[d].T @ h + b_p[d] for V_p, b_p in zip(V, b, strict=True)]
+        )
+        log_p += mixture_log_density(x[d], z, kernel)
+    return log_p
+
+
+def rnade_gradients(
+    x: Array,
+    W: Array,
+    c: Array,
+    rho: Array,
+    V: tuple[Array, Array, Array],
+    b: tuple[Array, Array, Array],
+) -> tuple[float, dict[str, Array]]:
+    """log p(x) and its gradients by Algorithm 1 of the RNN-RNADE supplement, corrected.
+
+    Shapes as in `rnade_log_density`; sigmoid hidden units, Gaussian components. ∂ is
+    the gradient of log p(x), to go up; its negative is the gradient of the loss.
+
+    Errata of the algorithm as printed, in the order of its lines. "Wrong" changes the
+    result; "notation" is what the letters cannot mean.
+
+    1.  Wrong: the prefix includes x_d. The first loop leaves a = c + Σ_{j≤D} x_j W_j,
+        and a ← a - x_d W_d comes last in the second, so h_d is formed from
+        a_{d+1} = c + Σ_{j≤d} x_j W_j. It must be a_d: subtract x_d W_d first, also at
+        d = 1, where it leaves a = c. (As printed x_d is predicted from itself, and the
+        "density" does not integrate to one.)
+    2.  Wrong: ∂a is used in ∂a ← ∂a + … before it is set. It starts at 0.
+    3.  Wrong: the sign in φ. The quadratic term is -½ (μ - x_d)² / σ².
+    4.  Wrong: φ is a log-density, but π ← α φ / Σ_j α_j φ_j uses it as a density:
+        exp(φ) there.
+    5.  Notation: x_d is set in bold in φ; it is the one number x_d.
+    6.  Notation: ∂V_d ← ∂z h (three times). V_dᵀ h asks for V_d of H × K, so it is
+        the outer product h ∂zᵀ.
+    7.  Wrong: ∂z^σ lacks a square: π ((x_d - μ)² / σ² - 1).
+    8.  Wrong: ∂h sums z V where it must sum ∂z V (three times); with V_d of H × K the
+        product is V_d ∂z.
+    9.  Notation: the line ∂φ = ∂h σ(ψ)(1 - σ(ψ)) defines ∂ψ; φ is the component's
+        log-density, and the next line uses ∂ψ.
+    10. Right only with 1.: ∂ρ_d = Σ_j ∂ψ_j a_j needs the a that h_d was formed from.
+    11. Wrong: ∂a ← ∂a + ∂ψ_ρ. By ψ = ρ_d a it is ∂a + ρ_d ∂ψ; ρ slid into the index.
+    12. Wrong: ∂W_d ← ∂a x_d comes after ∂a has taken in position d. W_d reaches
+        a_{d+1}, a_{d+2}, … only, so it must come before. (As printed it agrees with
+        mistake 1: there W_d does reach h_d.)
+    13. Notation: σ stands for the sigmoid, for the scales and as an upper index.
+
+    The lines for h, z, α, μ, σ, π (given 4.), ∂z^α, ∂z^μ, ∂b and ∂c hold as printed.
+    Algorithm 2 repeats all of these in its lines 118-146.
+    """
+    D, H = len(x), len(c)
+    (V_alpha, V_mu, V_sigma), (b_alpha, b_mu, b_sigma) = V, b
+    grad = {
+        "W": np.zeros_like(W),
+        "c": np.zeros_like(c),
+        "rho": np.zeros_like(rho),
+        **{
+            f"{letter}_{name}": np.zeros_like(value)
+            for letter, values in (("V", V), ("b", b))
+            for name, value in zip(("alpha", "mu", "sigma"), values, strict=True)
+        },
+    }
+    log_p = 0.0
+    a = c.copy()
+    for d in range(D):
+        a = a + x[d] * W[:, d]
+    da = np.zeros(H)  # erratum 2
+    for d in reversed(range(D)):
+        a = a - x[d] * W[:, d]  # erratum 1
+        psi = rho[d] * a
+        h = sigmoid(psi)
+        z_alpha = V_alpha[d].T @ h + b_alpha[d]
+        z_mu = V_mu[d].T @ h + b_mu[d]
+        z_sigma = V_sigma[d].T @ h + b_sigma[d]
+        alpha = softmax(z_alpha)
+        mu = z_mu
+        sigma = np.exp(z_sigma)
+        phi = (
+            -0.5 * (mu - x[d]) ** 2 / sigma**2  # erratum 3
+            - np.log(sigma)
+            - 0.5 * math.log(2.0 * math.pi)
+        )
+        weighted = alpha * np.exp(phi)  # erratum 4
+        log_p += math.log(weighted.sum())
+        pi = weighted / weighted.sum()
+
+        dz_alpha = pi - alpha
+        grad["V_alpha"][d] = np.outer(h, dz_alpha)  # erratum 6
+        grad["b_alpha"][d] = dz_alpha
+        dz_mu = pi * (x[d] - mu) / sigma**2
+        grad["V_mu"][d] = np.outer(h, dz_mu)
+        grad["b_mu"][d] = dz_mu
+        dz_sigma = pi * ((x[d] - mu) ** 2 / sigma**2 - 1.0)  # erratum 7
+        grad["V_sigma"][d] = np.outer(h, dz_sigma)
+        grad["b_sigma"][d] = dz_sigma
+
+        # erratum 8
+        dh = V_alpha[d] @ dz_alpha + V_mu[d] @ dz_mu + V_sigma[d] @ dz_sigma
+        dpsi = dh * sigmoid(psi) * (1.0 - sigmoid(psi))  # erratum 9
+        grad["rho"][d] = (dpsi * a).sum()
+        grad["W"][:, d] = da * x[d]  # erratum 12: before position d joins
+        da = da + rho[d] * dpsi  # erratum 11
+    grad["c"] = da
+    return log_p, grad
