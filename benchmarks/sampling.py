@@ -97,19 +97,9 @@ def main() -> None:
     print(f"torch {torch.__version__}, {where}, float32")
     print(f"{args.rows} rows of {args.visible} binary columns, {args.hidden} hidden")
     print()
-    header = (
-        "network",
-        "incremental",
-        "forward",
-        "naive",
-        "naive from",
-        "naive / inc.",
-    )
-    print(
-        "{:8} {:>12} {:>10} {:>10} {:>12} {:>13} {:>14} {:>5}".format(
-            *header, "inc. / forward", "same"
-        )
-    )
+    row = "{:8} {:>11} {:>9} {:>10} {:>12} {:>12} {:>14} {:>7}"
+    titles = ("network", "incremental", "forward", "naive", "timed on")
+    print(row.format(*titles, "naive / inc.", "inc. / forward", "same x"))
     for name, n_timed in zip(("MADE", "NADE"), args.columns, strict=True):
         module = make_module(name, args.visible, args.hidden, device)
         n_timed = min(n_timed, args.visible)
@@ -135,10 +125,16 @@ def main() -> None:
         visited = module.network.ordering[0, :n_timed]
         same = (x[:, visited] == slow[:, visited]).float().mean().item()
         print(
-            f"{name:8} {incremental_time:10.3f} s {forward_time:8.3f} s "
-            f"{naive_time:8.1f} s {f'{n_timed} columns':>12} "
-            f"{naive_time / incremental_time:12.0f}x "
-            f"{incremental_time / forward_time:13.1f}x {same:5.1%}"
+            row.format(
+                name,
+                f"{incremental_time:.3f} s",
+                f"{forward_time:.3f} s",
+                f"{naive_time:.1f} s",
+                f"{n_timed} columns",
+                f"{naive_time / incremental_time:.0f} x",
+                f"{incremental_time / forward_time:.1f} x",
+                f"{same:.2%}",
+            )
         )
 
 

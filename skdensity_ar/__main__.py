@@ -3,6 +3,8 @@
 import argparse
 import sys
 import warnings
+from functools import partial
+from pathlib import Path
 
 from joblib import cpu_count
 
@@ -37,16 +39,20 @@ def main(argv=None):
         "--seed", type=int, default=0, metavar="N", help="default: %(default)s"
     )
     options = parser.parse_args(argv)
+    picture = Path(options.output)
+    if picture.is_dir() or not picture.parent.is_dir():
+        parser.error(f"--output {picture}: not a file in a directory that exists")
     small = {"max_rows": 400, "max_iter": 30, "small_grids": True}
     with warnings.catch_warnings():
         # A reader of the table can do nothing about them; the tests see every one.
         warnings.simplefilter("ignore")
         tour(
-            options.output,
+            picture,
             n_splits=options.splits or (1 if options.quick else 3),
             seed=options.seed,
             n_jobs=min(4, cpu_count()),
             silent=True,
+            say=partial(print, flush=True),
             **(small if options.quick else {}),
         )
     return 0

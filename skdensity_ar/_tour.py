@@ -182,7 +182,6 @@ def _studies(seed, max_rows, max_iter, small_grids):
     few_folds = {"n_splits": 2} if small_grids else {}
     mixture = {"n_components": (6,)} | few_folds if small_grids else {}
     bits = {"n_components": (30,)} | few_folds if small_grids else {}
-
     epochs = {} if max_iter is None else {"max_iter": max_iter}
 
     def ours(*classes):
@@ -245,26 +244,25 @@ def _studies(seed, max_rows, max_iter, small_grids):
 
 def _run(outcomes, n_jobs, silent, say):
     """Fit and score every model on every split, and fill the outcomes."""
+    # The longest fits first, so that no process is left with one at the end.
+    by_size = sorted(range(len(outcomes)), key=lambda o: -outcomes[o].study.X.size)
     tasks = [
         (o, i, name)
-        for o, outcome in enumerate(outcomes)
-        for i in range(len(outcome.splits))
-        for name in outcome.makers
+        for o in by_size
+        for i in range(len(outcomes[o].splits))
+        for name in outcomes[o].makers
     ]
+
+    def arguments(task):
+        o, i, name = task
+        rows = [outcomes[o].study.X.iloc[part] for part in outcomes[o].splits[i]]
+        return task, outcomes[o].makers[name], *rows, silent
+
     # Whole fits side by side, one thread each: networks and tables this small gain
     # little from a second thread, and wait for it when the machine is busy.
     with parallel_config("loky", inner_max_num_threads=1):
         finished = Parallel(n_jobs, return_as="generator_unordered")(
-            delayed(_fit_and_score)(
-                task,
-                outcomes[task[0]].makers[task[2]],
-                *(
-                    outcomes[task[0]].study.X.iloc[p]
-                    for p in outcomes[task[0]].splits[task[1]]
-                ),
-                silent,
-            )
-            for task in tasks
+            delayed(_fit_and_score)(*arguments(task)) for task in tasks
         )
         for (o, i, name), model, log_p, seconds in finished:
             outcome = outcomes[o]
@@ -274,9 +272,9 @@ def _run(outcomes, n_jobs, silent, say):
                 outcome.models[name] = model
             line = (
                 f"{outcome.study.name:<10}split {i + 1} of {len(outcome.splits)}  "
-                f"{name:<19}{log_p.mean():7.2f} nats per row{seconds:6.1f} s  "
+                f"{name:<19}{log_p.mean():7.2f} nats/row{seconds:6.1f} s  "
             )
-            say((line + _settings(model))[:WIDTH].rstrip())
+            say((line + _settings(model, WIDTH - len(line))).rstrip())
 
 
 def _fit_and_score(task, make, train, test, silent):
@@ -290,19 +288,23 @@ def _fit_and_score(task, make, train, test, silent):
         return task, model, model.score_samples(test), seconds
 
 
-def _settings(model):
-    """Return what a model chose by itself, in a few words."""
+def _settings(model, width):
+    """Return what a model chose by itself, as much of it as fits the width."""
     if hasattr(model, "best_params_"):
-        return ", ".join(
+        chosen = [
             f"{name.removeprefix('estimator__')}={_number(value)}"
             for name, value in model.best_params_.items()
             if not name.endswith("n_init")
-        )
-    if hasattr(model, "class_columns_"):
-        return "classes by " + (" and ".join(model.class_columns_) or "nothing")
-    if hasattr(model, "n_iter_"):
-        return _count(model.n_iter_, "epoch")
-    return ""
+        ]
+    elif hasattr(model, "class_columns_"):
+        chosen = ["classes by " + (" and ".join(model.class_columns_) or "nothing")]
+    elif hasattr(model, "n_iter_"):
+        chosen = [_count(model.n_iter_, "epoch")]
+    else:
+        chosen = []
+    while len(", ".join(chosen)) > width:
+        chosen.pop()
+    return ", ".join(chosen)
 
 
 def _table(outcomes, n_splits):
@@ -344,7 +346,7 @@ def _verdict(outcome):
     line = f"{outcome.study.name}: {first} is ahead of {second} "
     line += f"by {abs(paired.mean()):.2f}{error and f' ± {error}'} nats per row"
     if error and abs(paired.mean()) < 2 * float(error):
-        line += ", under two s.e."
+        line += " (under two s.e.)"
     return line + "."
 
 

@@ -1,7 +1,6 @@
 """The picture of the tour: rows of data beside rows drawn, and the scores."""
 
 import numpy as np
-import pandas as pd
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
@@ -20,10 +19,9 @@ def draw(outcomes, path, seed):
         fontsize=16,
         fontweight="bold",
     )
-    rows = zip(
-        figure.subfigures(3, 1), outcomes, (_wine, _digits, _penguins), strict=True
-    )
-    for row, outcome, panels in rows:
+    rows = np.asarray(figure.subfigures(3, 1))
+    drawers = (_wine, _digits, _penguins)
+    for row, outcome, panels in zip(rows, outcomes, drawers, strict=True):
         row.get_layout_engine().set(wspace=0.03)
         axes = row.subplots(1, 4)
         ours = outcome.best_of_ours
@@ -34,8 +32,7 @@ def draw(outcomes, path, seed):
             x=0.01,
             ha="left",
         )
-        drawn = outcome.models[ours].sample(n, random_state=seed)
-        panels(axes, outcome, pd.DataFrame(drawn, columns=outcome.study.X.columns))
+        panels(axes, outcome, outcome.models[ours].sample(n, random_state=seed))
         _scores(axes[3], outcome)
     canvas.print_png(str(path), metadata={"Title": "skdensity_ar tour"})
 

@@ -78,6 +78,7 @@ def train(
     learning_rate_init: float,
     weight_decay: float,
     max_grad_norm: float,
+    weight_averaging: float,
     n_iter_no_change: int,
     tol: float,
     generator: torch.Generator,
@@ -98,6 +99,8 @@ def train(
         Cosine falls from `learning_rate_init` to 0 over `max_iter` epochs.
     max_grad_norm : float
         Longer gradients of a member are scaled down to this norm.
+    weight_averaging : float
+        Decay of the running average of the weights, which validation scores.
     monitor : Monitor
         Told of every epoch; training ends when its `end_epoch` returns True.
     """
@@ -114,7 +117,9 @@ def train(
     )
     n_members, n_train = train_index.shape
     n_batches = math.ceil(n_train / batch_size)
+    n_steps, step = max_iter * n_batches, 0
     history = History()
+    averaged = [p.detach().clone() for p in params]
     best = [p.detach().clone() for p in params]
     best_score = _validate(module, rows, valid_index, train_index)
     best_iter = torch.zeros(n_members, dtype=torch.long, device=best_score.device)
@@ -122,15 +127,12 @@ def train(
 
     for epoch in range(max_iter):
         monitor.begin_epoch()
-        shuffled = _shuffle(train_index, generator)
         total = torch.zeros(n_members, dtype=torch.float64, device=generator.device)
-        for batch, index in enumerate(shuffled.tensor_split(n_batches, dim=1)):
+        for index in _shuffle(train_index, generator).tensor_split(n_batches, dim=1):
             if learning_rate == "cosine":
-                done = (epoch * n_batches + batch) / (max_iter * n_batches)
+                share = (1 + math.cos(math.pi * step / n_steps)) / 2
                 for group in optimizer.param_groups:
-                    group["lr"] = (
-                        learning_rate_init * (1 + math.cos(math.pi * done)) / 2
-                    )
+                    group["lr"] = learning_rate_init * share
             noise = module.draw_noise(index.shape[1], generator)
             loss = module.loss(rows.take(index), noise=noise)  # (members, n)
             optimizer.zero_grad()
@@ -138,15 +140,19 @@ def train(
             _clip(params, max_grad_norm)
             optimizer.step()
             total += loss.detach().sum(-1)
+            step += 1
+            # At first the mean of all steps so far: the start is soon forgotten.
+            weight = max(1.0 - weight_averaging, 1.0 / (step + 1))
+            for a, p in zip(averaged, params, strict=True):
+                a.lerp_(p.detach(), weight)
 
+        _swap(params, averaged)
         train_loss = total / n_train
-        if valid_index is None:
-            score = -train_loss
-        else:
+        history.loss_curve.append(train_loss.mean().item())
+        score = -train_loss
+        if valid_index is not None:
             score = _validate(module, rows, valid_index, train_index)
             history.validation_scores.append(score.mean().item())
-        history.loss_curve.append(train_loss.mean().item())
-
         better = (score > best_score) & score.isfinite()
         for p, b in zip(params, best, strict=True):
             b.copy_(torch.where(better.view(-1, *[1] * (p.dim() - 1)), p.detach(), b))
@@ -155,7 +161,9 @@ def train(
         gained = score > target + tol
         target = torch.where(gained, score, target)
         n_without_gain = 0 if gained.any().item() else n_without_gain + 1
-        if monitor.end_epoch(history):
+        stop = monitor.end_epoch(history)
+        _swap(params, averaged)
+        if stop:
             history.stopped_by = "callback"
             break
         if not math.isfinite(history.loss_curve[-1]):
@@ -165,11 +173,15 @@ def train(
             history.stopped_by = "no_change"
             break
 
-    with torch.no_grad():
-        for p, b in zip(params, best, strict=True):
-            p.copy_(b)
+    _swap(params, best)
     history.best_iter = best_iter.tolist()
     return history
+
+
+def _swap(params: list[Tensor], others: list[Tensor]) -> None:
+    """Exchange the values of the parameters with those kept beside them."""
+    for p, other in zip(params, others, strict=True):
+        p.data, other.data = other.data, p.data
 
 
 def _shuffle(index: Tensor, generator: torch.Generator) -> Tensor:
@@ -183,7 +195,8 @@ def _shuffle(index: Tensor, generator: torch.Generator) -> Tensor:
 def _clip(params: list[Tensor], max_norm: float) -> None:
     """Scale each member's gradient down to `max_norm`, without asking the device."""
     grads = [p.grad for p in params if p.grad is not None]
-    square = torch.stack([g.flatten(1).square().sum(1) for g in grads]).sum(0)
+    squares = [g.reshape(len(g), -1).square().sum(1) for g in grads]  # (members,)
+    square = torch.stack(squares).sum(0)
     scale = (max_norm / (square.sqrt() + 1e-6)).clamp(max=1.0)
     for g in grads:
         g.mul_(scale.view(-1, *[1] * (g.dim() - 1)))

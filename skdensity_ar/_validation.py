@@ -76,7 +76,7 @@ def check_table(
         )
     expected = {"ensure_all_finite": False, "ensure_min_samples": 2 if reset else 1}
     if _is_frame(X):
-        validate_data(estimator, X, reset=reset, skip_check_array=True)
+        validate_data(estimator, _named(X), reset=reset, skip_check_array=True)
         # A table of this shape, to refuse one without rows in scikit-learn's words.
         check_array(np.broadcast_to(0.0, X.shape), estimator=estimator, **expected)
         return X
@@ -93,6 +93,15 @@ def check_table(
 def _is_frame(X: Any) -> bool:
     """Whether X is a frame of pandas or polars, or one like theirs."""
     return (hasattr(X, "iloc") or hasattr(X, "to_series")) and hasattr(X, "columns")
+
+
+def _named(X: Any) -> Any:
+    """A frame whose names scikit-learn can read; 1.6 knows none of polars'."""
+    if hasattr(X, "iloc"):
+        return X
+    import pandas as pd
+
+    return pd.DataFrame(columns=X.columns)
 
 
 def _refuse_strings_and_dates(X: Any) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pandas as pd
+import polars as pl
 
 from skdensity_ar import MADEDensity, NADEDensity, RNADEDensity
 
@@ -51,6 +52,18 @@ def mixed_frame(n=60, seed=0):
     frame.loc[:1, "island"] = ["Biscoe", "Dream"]
     frame.loc[:1, "tagged"] = [False, True]
     return frame
+
+
+def to_polars(frame):
+    """The same frame in polars (whose own from_pandas needs pyarrow)."""
+    categories = [name for name, kind in frame.dtypes.items() if kind == "category"]
+    table = pl.DataFrame(
+        {
+            name: column.astype(object).where(column.notna(), None).to_list()
+            for name, column in frame.items()
+        }
+    )
+    return table.with_columns(pl.col(*categories).cast(pl.Categorical))
 
 
 # Every class with a table that suits it.

@@ -43,8 +43,10 @@ ALLOWED: dict[str, set[str]] = {
     "plotting": MODEL | MIDDLE,
     "checks": MODEL | MIDDLE | {"estimators", "datasets"},
     "__init__": MODEL | MIDDLE | PUBLIC | {"checks"},
+    "_tour_picture": set(),
+    "_tour": PUBLIC | {"_baselines", "_tour_picture", "__init__"},
     "_cli": MODEL | MIDDLE | PUBLIC | {"_baselines", "checks", "__init__"},
-    "__main__": MODEL | MIDDLE | PUBLIC | {"_baselines", "checks", "__init__", "_cli"},
+    "__main__": PUBLIC | {"_tour", "_cli", "__init__"},
 }
 
 # Layer -> the third-party packages that it must not import.

@@ -2,6 +2,7 @@
 
 import re
 import struct
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -102,10 +103,13 @@ def test_command_line_passes_its_options_on(monkeypatch, tmp_path):
     monkeypatch.setattr(__main__, "tour", lambda *args, **kw: calls.append((args, kw)))
     assert __main__.main(["--output", "here.png", "--splits", "5", "--seed", "7"]) == 0
     assert __main__.main(["--quick"]) == 0
-    assert calls[0][0] == ("here.png",)
+    assert calls[0][0] == (Path("here.png"),)
     assert calls[0][1]["n_splits"] == 5 and calls[0][1]["seed"] == 7
     assert "max_rows" not in calls[0][1] and "max_iter" not in calls[0][1]
-    assert calls[1][0] == ("skdensity_ar_tour.png",)
+    assert calls[1][0] == (Path("skdensity_ar_tour.png"),)
     assert calls[1][1]["n_splits"] == 1 and calls[1][1]["max_rows"] > 0
-    with pytest.raises(SystemExit):
-        __main__.main(["--splits", "0"])
+    # What cannot work is refused before the minutes of work, not after.
+    for wrong in (["--splits", "0"], ["--output", str(tmp_path / "no" / "where.png")]):
+        with pytest.raises(SystemExit):
+            __main__.main(wrong)
+    assert len(calls) == 2

@@ -21,6 +21,7 @@ OPTIONS = {
     "learning_rate_init": 0.01,
     "weight_decay": 0.01,
     "max_grad_norm": 1.0,
+    "weight_averaging": 0.0,
     "n_iter_no_change": 100,
     "tol": 1e-4,
 }
@@ -357,7 +358,7 @@ def test_training_finds_a_dependence(name):
 
 
 def test_weight_decay_pulls_weights_and_no_biases():
-    """Where the loss is flat, decay alone moves: a step scales matrices by 1 - lr · λ."""
+    """Where the loss is flat decay alone moves: it scales matrices by 1 - lr · λ."""
     blocks = [(Bernoulli(), list(range(D)))]
     module = make_module("MADE", blocks, n_members=1)
     before = dict(zip(dict(module.named_parameters()), weights_of(module), strict=True))

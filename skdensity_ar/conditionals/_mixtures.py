@@ -136,7 +136,7 @@ class Mixture(Conditional):
             dtype=torch.float64,
             device=params.device,
         )
-        inside = u[1].clamp(min=torch.finfo(u.dtype).tiny)  # a quantile at 0 is -inf
+        inside = u[1].clamp(min=2.0**-54)  # the quantile of 0 is -inf
         z = self.kernel.quantile(inside).to(params.dtype)
         x = mu.gather(-1, k).squeeze(-1) + z * sigma.gather(-1, k).squeeze(-1)
         far = CAUCHY.quantile(u[1]).to(params.dtype)

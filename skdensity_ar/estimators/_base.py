@@ -16,19 +16,25 @@ from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
 
 from skdensity_ar._columns import Columns, fit_columns, rows_of
-from skdensity_ar._device import free_memory, resolve_device, threads_for
+from skdensity_ar._device import resolve_device, threads_for
 from skdensity_ar._module import DensityModule, initial_bias
 from skdensity_ar._random import make_generator
 from skdensity_ar._training import History, TensorRows, train
 from skdensity_ar._validation import (
     CallbackSupportMixin,
     Interval,
-    InvalidParameterError,
     StrOptions,
     _fit_context,
     check_n_samples,
     check_table,
     unchanged_on_failure,
+)
+from skdensity_ar.estimators._build import (
+    check_memory,
+    column_widths,
+    conditional_blocks,
+    layer_sizes,
+    make_orderings,
 )
 from skdensity_ar.estimators._monitor import FitMonitor
 from skdensity_ar.networks import ACTIVATIONS, Network
@@ -38,10 +44,6 @@ _MIN_ROWS_TO_SPLIT = 10
 
 # Numbers made while a block of rows is scored or sampled.
 _SCORE_BLOCK, _SAMPLE_BLOCK = 2**21, 2**26
-
-# Copies of every weight while training: itself, its gradient, Adam's two moments and
-# the best so far.
-_COPIES_OF_WEIGHTS = 5
 
 
 class BaseAutoregressiveDensity(
@@ -75,6 +77,7 @@ class BaseAutoregressiveDensity(
         "weight_decay": [Interval(Real, 0, None, closed="left")],
         "dropout": [Interval(Real, 0, 1, closed="left")],
         "max_grad_norm": [Interval(Real, 0, None, closed="neither")],
+        "weight_averaging": [Interval(Real, 0, 1, closed="left")],
         "early_stopping": ["boolean"],
         "validation_fraction": [Interval(Real, 0, 1, closed="neither")],
         "n_iter_no_change": [Interval(Integral, 1, None, closed="left")],
@@ -168,6 +171,7 @@ class BaseAutoregressiveDensity(
                 learning_rate_init=self.learning_rate_init,
                 weight_decay=self.weight_decay,
                 max_grad_norm=self.max_grad_norm,
+                weight_averaging=self.weight_averaging,
                 n_iter_no_change=self.n_iter_no_change,
                 tol=self.tol,
                 generator=generator,
@@ -195,50 +199,24 @@ class BaseAutoregressiveDensity(
     def _make_module(
         self, columns: Columns, x: Tensor, generator: torch.Generator
     ) -> DensityModule:
-        shared: dict[tuple, list[int]] = {}
-        for d, column in enumerate(columns.columns):
-            key = (column.conditional, column.spec.n_categories)
-            shared.setdefault(key, []).append(d)
-        n_inputs, n_params, blocks = [0] * x.shape[1], [0] * x.shape[1], []
-        for (conditional_class, _), members in shared.items():
-            conditional = conditional_class.for_columns(
-                [columns.columns[d].spec for d in members],
-                n_components=getattr(self, "n_components", 1),
-            ).to(x.device)
-            blocks.append((conditional, members))
-            for d in members:
-                n_inputs[d], n_params[d] = conditional.n_inputs, conditional.n_params
-
-        network = self._build_network(
+        n_components = getattr(self, "n_components", 1)
+        blocks = conditional_blocks(columns, n_components, x.device)
+        n_inputs, n_params = column_widths(blocks)
+        sizes = layer_sizes(self.hidden_layer_sizes)
+        all_sizes = (sum(n_inputs), *sizes, sum(n_params))
+        check_memory(self.n_orderings, all_sizes, x.dtype, x.device)
+        network = self._make_network(
             n_inputs,
             n_params,
-            _orderings(self.ordering, self.n_orderings, x.shape[1], generator),
-            hidden_layer_sizes=_hidden_layer_sizes(self.hidden_layer_sizes),
+            make_orderings(self.ordering, self.n_orderings, x.shape[1], generator),
+            hidden_layer_sizes=sizes,
             activation=self.activation,
             dropout=self.dropout,
             dtype=x.dtype,
+            device=x.device,
         )
         network.reset_parameters(generator, initial_bias(blocks, n_params, x))
         return DensityModule(network, blocks)
-
-    def _build_network(self, n_inputs, n_params, ordering, **kwargs) -> Network:
-        """Make the network if its weights fit into memory."""
-        on_meta = self._make_network(
-            n_inputs, n_params, ordering.to("meta"), device="meta", **kwargs
-        )
-        n_bytes = sum(
-            p.nbytes * _COPIES_OF_WEIGHTS for p in on_meta.parameters()
-        ) + sum(b.nbytes for b in on_meta.buffers())
-        device = ordering.device
-        free = free_memory(device)
-        if free is not None and n_bytes > free:
-            raise ValueError(
-                f"n_orderings={self.n_orderings} networks with hidden_layer_sizes="
-                f"{self.hidden_layer_sizes} on {len(n_inputs)} columns take about "
-                f"{n_bytes / 2**30:.1f} GiB to train, {free / 2**30:.1f} GiB are free "
-                f"on {device}; lower n_orderings or hidden_layer_sizes."
-            )
-        return self._make_network(n_inputs, n_params, ordering, device=device, **kwargs)
 
     def _split(
         self, n_train: int, n_rows: int, n_members: int, generator: torch.Generator
@@ -383,39 +361,6 @@ class BaseAutoregressiveDensity(
         tags.input_tags.categorical = takes_codes
         tags.input_tags.positive_only = takes_codes
         return tags
-
-
-def _orderings(
-    ordering: Any, n: int, n_columns: int, generator: torch.Generator
-) -> Tensor:
-    """Make n orderings (n, n_columns): the first as asked for, the others drawn."""
-    device = generator.device
-    drawn = [
-        torch.randperm(n_columns, generator=generator, device=device) for _ in range(n)
-    ]
-    natural = torch.arange(n_columns, device=device)
-    if isinstance(ordering, str):
-        named = {"natural": natural, "reversed": natural.flip(0), "random": drawn[0]}
-        drawn[0] = named[ordering]
-    else:
-        given = np.asarray(ordering)
-        if given.shape != (n_columns,) or set(given.tolist()) != set(range(n_columns)):
-            raise ValueError(
-                f"ordering must be a permutation of the {n_columns} columns 0 … "
-                f"{n_columns - 1}, got {ordering!r}."
-            )
-        drawn[0] = torch.as_tensor(given.astype(np.int64), device=device)
-    return torch.stack(drawn)
-
-
-def _hidden_layer_sizes(sizes: Any) -> tuple[int, ...]:
-    listed = (sizes,) if isinstance(sizes, Integral) else tuple(sizes)
-    for size in listed:
-        if isinstance(size, bool) or not isinstance(size, Integral) or size < 1:
-            raise InvalidParameterError(
-                f"hidden_layer_sizes must be integers >= 1, got {size!r} in {sizes!r}."
-            )
-    return tuple(int(size) for size in listed)
 
 
 def _power_of_two(n: int, low: int, high: int) -> int:

@@ -12,7 +12,7 @@ n_orderings : int, default=4
 handle_unknown : {"score", "error"}, default="score"
     What scoring does with a category not seen in `fit`: give it the mass 1e-6 kept
     for it, or raise an error.
-max_iter : int, default=60
+max_iter : int, default=50
     Largest number of epochs.
 batch_size : int or "auto", default="auto"
     Rows per mini-batch; "auto" takes a sixteenth of the training rows, at least 32
@@ -27,6 +27,9 @@ dropout : float, default=0.1
     Share of hidden units dropped for each training row.
 max_grad_norm : float, default=1.0
     Longer gradients are scaled down to this norm.
+weight_averaging : float, default=0.95
+    Decay of the running average of the weights over the steps, which is what
+    validation scores and `fit` keeps; 0 takes the weights as they are.
 early_stopping : bool, default=True
     Whether to set validation rows aside (needs at least 10 rows), keep the weights
     that score them best and stop when they no longer improve. Otherwise the training

@@ -88,13 +88,14 @@ class RNADEDensity(BaseAutoregressiveDensity):
         ordering="natural",
         n_orderings=4,
         handle_unknown="score",
-        max_iter=60,
+        max_iter=50,
         batch_size="auto",
         learning_rate="cosine",
         learning_rate_init=0.01,
         weight_decay=0.01,
         dropout=0.1,
         max_grad_norm=1.0,
+        weight_averaging=0.95,
         early_stopping=True,
         validation_fraction=0.1,
         n_iter_no_change=20,
@@ -119,6 +120,7 @@ class RNADEDensity(BaseAutoregressiveDensity):
         self.weight_decay = weight_decay
         self.dropout = dropout
         self.max_grad_norm = max_grad_norm
+        self.weight_averaging = weight_averaging
         self.early_stopping = early_stopping
         self.validation_fraction = validation_fraction
         self.n_iter_no_change = n_iter_no_change

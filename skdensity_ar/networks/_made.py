@@ -68,8 +68,9 @@ class MADE(Network):
             self.register_buffer("M_A", _masks.output_mask(m_out, m_in))
             self.A = self._weights(n_out, sum(self.n_inputs))
         if self.n_context:
-            n_first = (*self.hidden_layer_sizes, n_out)[0]
-            self.C_hidden = self._weights(n_first, self.n_context)
+            if self.hidden_layer_sizes:
+                n_first = self.hidden_layer_sizes[0]
+                self.C_hidden = self._weights(n_first, self.n_context)
             self.C = self._weights(n_out, self.n_context)
 
     def reset_parameters(self, generator: torch.Generator, bias: Tensor) -> None:

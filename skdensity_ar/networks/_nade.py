@@ -119,12 +119,14 @@ class NADE(Network):
         a = self.c.unsqueeze(-2)  # (..., 1, H)
         if context is not None:
             a = a + context @ self.C_hidden.mT
+        a = a.expand(*a.shape[:-2], u.shape[-2], -1)  # (..., n, H)
+        add_product = torch.baddbmm if a.dim() == 3 else torch.addmm
         params = []
         for t in range(len(self.n_inputs)):
             h = self._hidden(a, t, noise)
             params.append(h @ V_d[t].mT)  # (..., n, P)
-            a = a + u_d[t] @ W_d[t]  # a_{d+1} = a_d + W_d u_d
-        out = torch.stack(torch.broadcast_tensors(*params), -2)  # (..., n, D, P)
+            a = add_product(a, u_d[t], W_d[t])  # a_{d+1} = a_d + W_d u_d
+        out = torch.stack(params, -2)  # (..., n, D, P)
         out = _untake(out, self.output_slots, sum(self.n_params))
         out = out + self.b.unsqueeze(-2)
         return out if context is None else out + context @ self.C.mT

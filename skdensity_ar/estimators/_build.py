@@ -1,0 +1,103 @@
+"""From fitted columns and an estimator's parameters to what its module is made of."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import pairwise
+from numbers import Integral
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from skdensity_ar._columns import Columns
+from skdensity_ar._device import free_memory
+from skdensity_ar._validation import InvalidParameterError
+from skdensity_ar.conditionals import Conditional
+
+# Copies of every weight while training: itself, its gradient, Adam's two moments, the
+# running average and the best so far.
+_COPIES_OF_WEIGHTS = 6
+
+
+def conditional_blocks(
+    columns: Columns, n_components: int, device: torch.device
+) -> list[tuple[Conditional, list[int]]]:
+    """Group the columns that one call can evaluate; a conditional for each group."""
+    groups: dict[tuple, list[int]] = {}
+    for d, column in enumerate(columns.columns):
+        key = (column.conditional, column.spec.n_categories)
+        groups.setdefault(key, []).append(d)
+    return [
+        (
+            conditional.for_columns(
+                [columns.columns[d].spec for d in members], n_components=n_components
+            ).to(device),
+            members,
+        )
+        for (conditional, _), members in groups.items()
+    ]
+
+
+def column_widths(
+    blocks: Sequence[tuple[Conditional, Sequence[int]]],
+) -> tuple[list[int], list[int]]:
+    """Read off how many inputs and parameters every column has."""
+    by_column = {d: conditional for conditional, members in blocks for d in members}
+    ordered = [by_column[d] for d in range(len(by_column))]
+    return [c.n_inputs for c in ordered], [c.n_params for c in ordered]
+
+
+def check_memory(
+    n_orderings: int, sizes: Sequence[int], dtype: torch.dtype, device: torch.device
+) -> None:
+    """Refuse networks whose weights would not fit, before they are made.
+
+    `sizes` are the units of a network from its inputs to its outputs.
+    """
+    n_weights = n_orderings * sum(before * after for before, after in pairwise(sizes))
+    needed = n_weights * dtype.itemsize * _COPIES_OF_WEIGHTS
+    free = free_memory(device)
+    if free is not None and needed > free:
+        raise ValueError(
+            f"n_orderings={n_orderings} networks with layers of {tuple(sizes)} units "
+            f"take about {needed / 2**30:.1f} GiB to train, {free / 2**30:.1f} GiB are "
+            f"free on {device}; lower n_orderings or hidden_layer_sizes."
+        )
+
+
+def make_orderings(
+    ordering: Any, n: int, n_columns: int, generator: torch.Generator
+) -> Tensor:
+    """Make n orderings (n, n_columns): the first as asked for, the others drawn."""
+    device = generator.device
+    drawn = [
+        torch.randperm(n_columns, generator=generator, device=device) for _ in range(n)
+    ]
+    natural = torch.arange(n_columns, device=device)
+    if isinstance(ordering, str):
+        named = {"natural": natural, "reversed": natural.flip(0), "random": drawn[0]}
+        drawn[0] = named[ordering]
+    else:
+        given = np.asarray(ordering)
+        if given.shape != (n_columns,) or set(given.tolist()) != set(range(n_columns)):
+            raise ValueError(
+                f"ordering must be a permutation of the {n_columns} columns 0 … "
+                f"{n_columns - 1}, got {ordering!r}."
+            )
+        drawn[0] = torch.as_tensor(given.astype(np.int64), device=device)
+    return torch.stack(drawn)
+
+
+def layer_sizes(hidden_layer_sizes: Any) -> tuple[int, ...]:
+    """Check `hidden_layer_sizes`, an integer or a sequence of such."""
+    single = isinstance(hidden_layer_sizes, Integral)
+    listed = (hidden_layer_sizes,) if single else tuple(hidden_layer_sizes)
+    for size in listed:
+        if isinstance(size, bool) or not isinstance(size, Integral) or size < 1:
+            raise InvalidParameterError(
+                f"hidden_layer_sizes must be integers >= 1, got {size!r} in "
+                f"{hidden_layer_sizes!r}."
+            )
+    return tuple(int(size) for size in listed)
