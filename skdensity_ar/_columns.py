@@ -12,7 +12,6 @@ import re
 import warnings
 from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass, field
-from decimal import Decimal
 from numbers import Integral, Real
 from typing import Any, ClassVar
 
@@ -126,7 +125,7 @@ class BinaryColumn(Column):
 class CategoryColumn(Column):
     """Codes of the integers seen in training."""
 
-    encoder: OrdinalEncoder | None = None
+    encoder: Any = None
     handle_unknown: str = "score"
 
     def read(self, values: np.ndarray) -> np.ndarray:
@@ -197,26 +196,7 @@ class Columns:
     def inverse(self, codes: np.ndarray) -> Any:
         """Float64 (n, D) -> a table like the fitted one."""
         values = [c.inverse(codes[:, j]) for j, c in enumerate(self.columns)]
-        if self.container == "numpy":
-            return np.column_stack(values)
-        values = [
-            _within(v, c.dtype) for v, c in zip(values, self.columns, strict=True)
-        ]
-        if self.container == "pandas":
-            import pandas as pd
-
-            columns = zip(values, self.columns, strict=True)
-            frame = pd.concat(
-                [pd.Series(v).astype(c.dtype) for v, c in columns], axis=1
-            )
-            frame.columns = pd.Index([c.name for c in self.columns])
-            return frame
-        import polars as pl
-
-        columns = zip(values, self.columns, strict=True)
-        return pl.DataFrame(
-            [pl.Series(c.name, v.tolist()).cast(c.dtype) for v, c in columns]
-        )
+        return _TABLES[self.container](values, self.columns)
 
 
 def fit_columns(
@@ -285,12 +265,14 @@ def column_values(X: Any, j: int) -> np.ndarray:
     values = column.to_numpy()
     if kind.startswith(_LABELS):
         return values.astype(object)
-    if values.dtype.kind not in "biuf" and not kind.startswith("decimal"):
-        raise TypeError(
-            f"Column {name!r} has dtype {kind}; a density takes numbers, booleans, "
-            "strings and categories. Convert it, dates to days since a reference date."
-        )
-    return values
+    if kind.startswith("decimal"):
+        return values.astype(np.float64)
+    if values.dtype.kind in "biuf":
+        return values
+    raise TypeError(
+        f"Column {name!r} has dtype {kind}; a density takes numbers, booleans, strings "
+        "and categories. Convert it, dates to days since a reference date."
+    )
 
 
 def _dtype(X: Any, j: int) -> Any:
@@ -300,26 +282,31 @@ def _dtype(X: Any, j: int) -> Any:
 def _choices(conditional: Any, names: list[Hashable]) -> list[Any]:
     """The conditional asked for, by column."""
     if not isinstance(conditional, Mapping):
-        conditional = dict.fromkeys(range(len(names)), conditional)
+        return [_checked(conditional, "conditional")] * len(names)
     choices: list[Any] = ["auto"] * len(names)
     for key, choice in conditional.items():
-        is_class = isinstance(choice, type) and issubclass(choice, Conditional)
-        is_name = isinstance(choice, str) and choice in ("auto", *CONDITIONALS)
-        if not is_class and not is_name:
-            raise ValueError(
-                f"conditional of column {key!r} must be 'auto', one of "
-                f"{sorted(CONDITIONALS)} or a subclass of Conditional, got {choice!r}."
-            )
         if key in names:
-            choices[names.index(key)] = choice
-        elif isinstance(key, Integral) and 0 <= key < len(names):
-            choices[int(key)] = choice
+            j = names.index(key)
+        elif isinstance(key, Integral) and 0 <= int(key) < len(names):
+            j = int(key)
         else:
             raise ValueError(
                 f"conditional names the column {key!r}, which X does not have; its "
                 f"columns are {names}."
             )
+        choices[j] = _checked(choice, f"conditional of column {key!r}")
     return choices
+
+
+def _checked(choice: Any, what: str) -> Any:
+    is_class = isinstance(choice, type) and issubclass(choice, Conditional)
+    is_name = isinstance(choice, str) and choice in ("auto", *CONDITIONALS)
+    if not is_class and not is_name:
+        raise ValueError(
+            f"{what} must be 'auto', one of {sorted(CONDITIONALS)} or a subclass of "
+            f"Conditional, got {choice!r}."
+        )
+    return choice
 
 
 def _fit_column(
@@ -332,7 +319,7 @@ def _fit_column(
             choice = "bernoulli"
         else:
             choice = numeric
-    conditional = choice if isinstance(choice, type) else CONDITIONALS[choice]
+    conditional: type[Conditional] = CONDITIONALS.get(choice, choice)
     return _FIT[conditional.support](conditional, values, name)
 
 
@@ -415,7 +402,7 @@ def _rounding_width(z: np.ndarray) -> float:
 def _numbers(values: np.ndarray, name: Hashable) -> np.ndarray:
     """Finite float64, or an error that names the column and the value."""
     if values.dtype.kind not in "biuf":
-        wrong = [v for v in values if not isinstance(v, (Real, Decimal, np.bool_))]
+        wrong = [v for v in values if not isinstance(v, (Real, np.bool_))]
         if wrong:
             raise ValueError(
                 f"Column {name!r} holds {wrong[0]!r} where numbers are expected; "
@@ -461,6 +448,40 @@ def _integers(values: np.ndarray, name: Hashable) -> np.ndarray:
     return values
 
 
+def _array(values: list[np.ndarray], columns: list[Column]) -> np.ndarray:
+    return np.column_stack(values)
+
+
+def _pandas_frame(values: list[np.ndarray], columns: list[Column]) -> Any:
+    import pandas as pd
+
+    series = [
+        pd.Series(_within(v, c.dtype)).astype(c.dtype)
+        for v, c in zip(values, columns, strict=True)
+    ]
+    frame = pd.concat(series, axis=1)
+    frame.columns = pd.Index([c.name for c in columns])
+    return frame
+
+
+def _polars_frame(values: list[np.ndarray], columns: list[Column]) -> Any:
+    import polars as pl
+
+    return pl.DataFrame(
+        [
+            pl.Series(str(c.name), _within(v, c.dtype).tolist()).cast(c.dtype)
+            for v, c in zip(values, columns, strict=True)
+        ]
+    )
+
+
+_TABLES: dict[str, Callable[[list[np.ndarray], list[Column]], Any]] = {
+    "numpy": _array,
+    "pandas": _pandas_frame,
+    "polars": _polars_frame,
+}
+
+
 def _within(values: np.ndarray, dtype: Any) -> np.ndarray:
     """Draws of a real column as the fitted frame's dtype can hold them."""
     try:
@@ -470,9 +491,9 @@ def _within(values: np.ndarray, dtype: Any) -> np.ndarray:
     if values.dtype.kind != "f" or target.kind not in "iuf":
         return values
     if target.kind == "f":
-        limits = np.finfo(target)
-        return np.clip(values, limits.min, limits.max).astype(target)
+        largest = np.finfo(target).max
+        return np.clip(values, -largest, largest).astype(target)
     limits = np.iinfo(target)
-    # 2^63 - 1 is no float64, so the largest one below it bounds int64.
-    largest = np.nextafter(float(limits.max) + 1.0, 0.0)
+    # 2^63 - 1 is no float64: the largest one below it bounds int64.
+    largest = min(float(limits.max), np.nextafter(float(limits.max) + 1.0, 0.0))
     return np.rint(np.clip(values, limits.min, largest)).astype(target)

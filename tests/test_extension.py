@@ -19,7 +19,7 @@ from skdensity_ar.networks import Network
 from tests import properties
 from tests.small import DENSITIES, binaries, mixed_frame, reals, small
 
-# A new conditional ---------------------------------------------------------------------
+# A new conditional --------------------------------------------------------------------
 
 
 class Poisson(Conditional):
@@ -88,7 +88,7 @@ def test_it_may_be_chosen_for_one_column():
     assert by_index.score(frame) == density.score(frame)
 
 
-# A new network -------------------------------------------------------------------------
+# A new network ------------------------------------------------------------------------
 
 
 class Chain(Network):

@@ -388,3 +388,25 @@ def test_weight_decay_pulls_weights_and_no_biases():
     for (name, old), new in zip(before.items(), monitor.weights[1], strict=True):
         factor = 1.0 if old.dim() <= 2 else 1.0 - lr * decay
         torch.testing.assert_close(new, old * factor, msg=name)
+
+
+# Averaged weights ---------------------------------------------------------------------
+
+
+def test_what_is_scored_and_kept_is_the_running_average_of_the_weights():
+    rows, (train_index, valid_index) = real_rows(), indices(3)
+    one_step = {"batch_size": N_ROWS, "max_iter": 20, "learning_rate_init": 0.05}
+    walks = []
+    for decay in (0.0, 0.8):
+        module = real_module()
+        walk = Recorder(module)
+        given = {**one_step, "weight_averaging": decay}
+        run(module, rows, train_index, valid_index, monitor=walk, **given)
+        walks.append(walk.weights)
+    steps, averages = walks
+    average = steps[0]
+    for k, weights in enumerate(steps[1:], start=1):
+        share = max(0.2, 1.0 / (k + 1))  # at first the plain mean of all so far
+        average = [a + share * (w - a) for a, w in zip(average, weights, strict=True)]
+        for expected, found in zip(average, averages[k], strict=True):
+            torch.testing.assert_close(found, expected)

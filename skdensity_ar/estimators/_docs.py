@@ -12,7 +12,7 @@ n_orderings : int, default=4
 handle_unknown : {"score", "error"}, default="score"
     What scoring does with a category not seen in `fit`: give it the mass 1e-6 kept
     for it, or raise an error.
-max_iter : int, default=50
+max_iter : int, default=40
     Largest number of epochs.
 batch_size : int or "auto", default="auto"
     Rows per mini-batch; "auto" takes a sixteenth of the training rows, at least 32
@@ -23,7 +23,7 @@ learning_rate_init : float, default=0.01
     Step size of Adam at the start.
 weight_decay : float, default=0.01
     Decoupled decay of the weights (AdamW); biases are not decayed.
-dropout : float, default=0.1
+dropout : float, default=0.2
     Share of hidden units dropped for each training row.
 max_grad_norm : float, default=1.0
     Longer gradients are scaled down to this norm.
@@ -36,7 +36,7 @@ early_stopping : bool, default=True
     loss decides.
 validation_fraction : float, default=0.1
     Share of the rows to set aside; not used with `X_val`.
-n_iter_no_change : int, default=20
+n_iter_no_change : int, default=10
     Epochs without an improvement by `tol` after which training stops.
 tol : float, default=1e-4
     Smallest improvement that counts, in nats per row.

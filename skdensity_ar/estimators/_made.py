@@ -40,7 +40,7 @@ class MADEDensity(BaseAutoregressiveDensity):
         some of them by name or index. "auto" takes booleans and numbers that are all
         0 or 1 as Bernoulli, other numbers as "gaussian_mixture" and the labels of a
         frame as categorical.
-    n_components : int, default=8
+    n_components : int, default=5
         Components per mixture.
     direct_connections : bool, default=True
         Whether A is there.
@@ -87,22 +87,22 @@ class MADEDensity(BaseAutoregressiveDensity):
         activation="relu",
         *,
         conditional="auto",
-        n_components=8,
+        n_components=5,
         direct_connections=True,
         ordering="natural",
         n_orderings=4,
         handle_unknown="score",
-        max_iter=50,
+        max_iter=40,
         batch_size="auto",
         learning_rate="cosine",
         learning_rate_init=0.01,
         weight_decay=0.01,
-        dropout=0.1,
+        dropout=0.2,
         max_grad_norm=1.0,
         weight_averaging=0.95,
         early_stopping=True,
         validation_fraction=0.1,
-        n_iter_no_change=20,
+        n_iter_no_change=10,
         tol=1e-4,
         warm_start=False,
         dtype="float32",

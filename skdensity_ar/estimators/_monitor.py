@@ -26,7 +26,8 @@ class FitMonitor:
 
     def __init__(self, estimator: BaseEstimator, X: Any):
         self._estimator, self._X = estimator, X
-        self._fit_task = self._epoch_task = None
+        self._fit_task: Any = None
+        self._epoch_task: Any = None
         if hasattr(estimator, "_init_callback_context"):
             self._fit_task = estimator._init_callback_context(
                 max_subtasks=estimator.max_iter

@@ -33,7 +33,7 @@ def search(X, n_jobs, cls=RNADEDensity):
 
 
 def test_two_processes_find_what_one_finds(one_thread):
-    X = reals(120)
+    X = reals(120, 2)
     alone, together = search(X, 1), search(X, 2)
     assert together.best_params_ == alone.best_params_
     for k in range(2):

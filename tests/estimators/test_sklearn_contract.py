@@ -352,11 +352,14 @@ def global_states():
         random.getstate(),
         np.random.get_state()[1].tobytes(),  # noqa: NPY002
         np.random.get_state()[2],  # noqa: NPY002
+        torch.get_num_threads(),
+        torch.is_grad_enabled(),
+        torch.get_default_dtype(),
     )
 
 
 @pytest.mark.parametrize("table", TABLES)
-def test_global_generators_stay_as_they_were(table):
+def test_the_state_of_the_process_stays_as_it_was(table):
     X = TABLES[table]()
     before = global_states()
     density = small(MADEDensity, dropout=0.2, ordering="random").fit(X)

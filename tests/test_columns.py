@@ -1,0 +1,405 @@
+"""Tables to codes and standardised numbers, and back."""
+
+from __future__ import annotations
+
+import copy
+import pickle
+
+import numpy as np
+import pandas as pd
+import polars as pl
+import pytest
+
+from skdensity_ar._columns import (
+    FARTHEST,
+    SCALE_FLOOR,
+    BinaryColumn,
+    CategoryColumn,
+    ConstantColumn,
+    LabelColumn,
+    RealColumn,
+    fit_columns,
+)
+from skdensity_ar.conditionals import (
+    Bernoulli,
+    Categorical,
+    GaussianMixture,
+    LaplaceMixture,
+    LogisticMixture,
+)
+from tests.small import codes, mixed_frame, reals, to_polars
+
+
+def fitted(X, conditional="auto", numeric="gaussian_mixture", handle_unknown="score"):
+    return fit_columns(
+        X, conditional=conditional, numeric=numeric, handle_unknown=handle_unknown
+    )
+
+
+def only(values, **kwargs):
+    """The one column of an array or of a frame made of `values`."""
+    X = values if hasattr(values, "columns") else np.asarray(values, float)[:, None]
+    return fitted(X, **kwargs).columns[0]
+
+
+# Kinds --------------------------------------------------------------------------------
+
+LABELS = ["b", "a", "b", "c"]
+PANDAS = {
+    "category of strings": (pd.Categorical(LABELS), LabelColumn),
+    "category of integers": (pd.Categorical([10, -3, 10, 7]), LabelColumn),
+    "category of 0 and 1": (pd.Categorical([0, 1, 1, 0]), LabelColumn),
+    "category of booleans": (pd.Categorical([True, False, True, True]), BinaryColumn),
+    "strings": (LABELS, LabelColumn),
+    "string": (pd.array(LABELS, dtype="string"), LabelColumn),
+    "object": (np.array(LABELS, dtype=object), LabelColumn),
+    "object of numbers": (np.array([1.5, 0, 2, 1.5], dtype=object), LabelColumn),
+    "object of booleans": (
+        np.array([True, False, True, True], dtype=object),
+        BinaryColumn,
+    ),
+    "bool": ([True, False, True, True], BinaryColumn),
+    "boolean": (pd.array([True, False, True, True], dtype="boolean"), BinaryColumn),
+    "integers": ([3, 1, 2, 3], RealColumn),
+    "integers in {0, 1}": ([0, 1, 1, 0], BinaryColumn),
+    "floats in {0, 1}": ([0.0, 1.0, 1.0, 0.0], BinaryColumn),
+    "uint8": (np.array([3, 1, 2, 3], dtype="uint8"), RealColumn),
+    "Int64": (pd.array([3, 1, 2, 3], dtype="Int64"), RealColumn),
+    "Float64": (pd.array([0.5, 1.5, 2.0, 3.0], dtype="Float64"), RealColumn),
+    "float16": (np.array([0.5, 1.5, 2.0, 3.0], dtype="float16"), RealColumn),
+    "sparse": (pd.arrays.SparseArray([0.0, 1.5, 0.0, 3.0]), RealColumn),
+}
+
+
+@pytest.mark.parametrize("kind", PANDAS)
+def test_the_dtype_of_a_pandas_column_tells_its_kind(kind):
+    values, expected = PANDAS[kind]
+    frame = pd.DataFrame({"x": values})
+    columns = fitted(frame)
+    assert type(columns.columns[0]) is expected
+    assert columns.reads_labels is (expected is LabelColumn)
+    assert columns.container == "pandas"
+    back = columns.inverse(columns.transform(frame))
+    if kind != "sparse":
+        pd.testing.assert_frame_equal(back, frame)
+
+
+POLARS = {
+    "Categorical": (pl.Series(LABELS, dtype=pl.Categorical), LabelColumn),
+    "Enum": (pl.Series(LABELS, dtype=pl.Enum(["a", "b", "c", "d"])), LabelColumn),
+    "String": (pl.Series(LABELS), LabelColumn),
+    "Boolean": (pl.Series([True, False, True, True]), BinaryColumn),
+    "Int8": (pl.Series([3, 1, 2, 3], dtype=pl.Int8), RealColumn),
+    "UInt64 in {0, 1}": (pl.Series([0, 1, 1, 0], dtype=pl.UInt64), BinaryColumn),
+    "Float32": (pl.Series([0.5, 1.5, 2.0, 3.0], dtype=pl.Float32), RealColumn),
+    "Decimal": (
+        pl.Series(["0.5", "1.5", "2.0", "3.0"]).cast(pl.Decimal(10, 2)),
+        RealColumn,
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", POLARS)
+def test_the_dtype_of_a_polars_column_tells_its_kind(kind):
+    values, expected = POLARS[kind]
+    frame = pl.DataFrame({"x": values})
+    columns = fitted(frame)
+    assert type(columns.columns[0]) is expected
+    assert columns.container == "polars"
+    back = columns.inverse(columns.transform(frame))
+    assert back.equals(frame)
+    assert back.schema == frame.schema
+
+
+@pytest.mark.parametrize(
+    ("numeric", "conditional"),
+    [("gaussian_mixture", GaussianMixture), ("categorical", Categorical)],
+)
+def test_numbers_of_an_array_are_what_the_density_takes(numeric, conditional):
+    X = np.column_stack([codes()[:, 0], codes()[:, 0] % 2])
+    columns = fitted(X, numeric=numeric)
+    assert columns.container == "numpy"
+    assert [c.conditional for c in columns.columns] == [conditional, Bernoulli]
+    assert [c.name for c in columns.columns] == [0, 1]
+    assert [c.dtype for c in columns.columns] == [None, None]
+
+
+# Round trips --------------------------------------------------------------------------
+
+
+def test_an_array_comes_back():
+    X = np.column_stack([reals()[:, 0], codes()[:, 0], codes()[:, 0] % 2])
+    columns = fitted(X, conditional={1: "categorical"})
+    encoded = columns.transform(X)
+    assert encoded.dtype == np.float64
+    np.testing.assert_array_equal(encoded[:, 1], X[:, 1])
+    np.testing.assert_array_equal(encoded[:, 2], X[:, 2])
+    np.testing.assert_allclose(columns.inverse(encoded), X, rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize("make", [lambda frame: frame, to_polars])
+def test_a_mixed_frame_comes_back(make):
+    frame = make(mixed_frame())
+    columns = fitted(frame)
+    back = columns.inverse(columns.transform(frame))
+    assert list(back.dtypes) == list(frame.dtypes)
+    for name in frame.columns:
+        if name != "length":
+            assert list(back[name]) == list(frame[name])
+    np.testing.assert_allclose(back["length"], frame["length"], rtol=1e-12)
+
+
+@pytest.mark.parametrize(
+    "how", [copy.deepcopy, lambda c: pickle.loads(pickle.dumps(c))]
+)
+def test_copies_of_fitted_columns(how):
+    frame = mixed_frame()
+    columns = fitted(frame)
+    np.testing.assert_array_equal(
+        how(columns).transform(frame), columns.transform(frame)
+    )
+
+
+@pytest.mark.parametrize(
+    ("dtype", "low", "high"),
+    [
+        ("uint8", 0, 255),
+        ("int8", -128, 127),
+        ("Int16", -(2**15), 2**15 - 1),
+        ("uint64", 0, 2**64 - 2**11),
+        ("int64", -(2**63), 2**63 - 2**10),
+        ("float16", -65504.0, 65504.0),
+        ("Float32", -3.4028235e38, 3.4028235e38),
+        ("float64", -1.7976931348623157e308, 1.7976931348623157e308),
+    ],
+)
+def test_draws_fit_the_dtype_of_their_column(dtype, low, high):
+    frame = pd.DataFrame({"x": pd.array([1, 2, 4, 9], dtype=dtype)})
+    columns = fitted(frame)
+    far = columns.inverse(np.array([[-FARTHEST * 1e300], [FARTHEST * 1e300], [0.1]]))
+    assert far["x"].dtype == frame["x"].dtype
+    values = far["x"].astype(object).tolist()
+    assert values[:2] == pytest.approx(
+        [low, high], rel=1e-15 if "64" in dtype else 1e-6
+    )
+    assert np.isfinite(float(values[2]))
+
+
+# Real columns -------------------------------------------------------------------------
+
+
+def test_center_and_scale_of_normal_values():
+    x = np.random.default_rng(0).normal(3.0, 2.0, size=10_000)
+    column = only(x)
+    assert column.center == pytest.approx(x.mean(), abs=1e-12)
+    assert column.scale == pytest.approx(x.std(), rel=1e-12)
+    assert column.log_scale == np.log(column.scale)
+
+
+@pytest.mark.parametrize("outlier", [1e12, -1e12, 1e300])
+def test_one_far_value_does_not_flatten_the_rest(outlier):
+    x = np.random.default_rng(0).normal(size=200)
+    column, other = only(x), only(np.append(x, outlier))
+    assert other.scale == pytest.approx(column.scale, rel=0.2)
+    assert abs(other.center - column.center) < 0.1
+    assert np.isfinite(other.transform(np.append(x, outlier))).all()
+
+
+@pytest.mark.parametrize("power", [-1000, -100, -3, 5, 100, 900])
+def test_powers_of_two_change_nothing_of_the_standardised_column(power):
+    x = np.random.default_rng(0).standard_cauchy(size=101) + 5.0
+    column, scaled = only(x), only(x * 2.0**power)
+    assert scaled.scale == column.scale * 2.0**power
+    assert scaled.center == column.center * 2.0**power
+    assert scaled.spec == column.spec
+    np.testing.assert_array_equal(scaled.transform(x * 2.0**power), column.transform(x))
+
+
+def test_the_log_jacobian_is_that_of_all_real_columns():
+    frame = mixed_frame()
+    columns = fitted(frame)
+    real = [c for c in columns.columns if isinstance(c, RealColumn)]
+    assert [c.name for c in real] == ["length", "count"]
+    expected = -np.log([c.scale for c in real]).sum()
+    assert columns.log_jacobian == pytest.approx(expected, abs=1e-12)
+
+
+@pytest.mark.parametrize("scale", [1.0, 1e-30, 1e30, 1e307])
+def test_extremes_neither_overflow_nor_become_nan(scale):
+    x = np.random.default_rng(0).uniform(-10.0, 10.0, size=50) * scale
+    column = only(x)
+    assert np.isfinite([column.center, column.scale]).all()
+    assert 0.9 < column.transform(x).std() < 1.1
+    limit = np.finfo(np.float64).max
+    z = column.transform(np.array([limit, -limit, 0.0]))
+    assert (np.abs(z) <= FARTHEST).all()
+    assert np.isfinite(column.inverse(np.array([FARTHEST, -FARTHEST]))).all()
+
+
+def test_spread_is_found_behind_a_heap_of_equal_values():
+    # Quartiles that coincide: the spread comes from further out.
+    x = np.append(np.zeros(180), np.random.default_rng(0).normal(size=20))
+    assert 0.05 < only(x).scale < 1.0
+    x = np.append(np.zeros(199), 1e6)
+    assert np.isfinite(only(x, conditional="gaussian_mixture").transform(x)).all()
+
+
+@pytest.mark.parametrize("step", [0.1, 0.5, 3.0, 1e-30])
+def test_the_width_of_rounding_is_the_floor_of_the_scale(step):
+    x = np.random.default_rng(0).normal(20.0, 5.0, size=500)
+    column = only(np.round(x) * step)
+    width = step / column.scale
+    assert column.spec.scale_floor == pytest.approx(width / np.sqrt(12.0), rel=1e-6)
+
+
+def test_values_that_hardly_repeat_have_the_small_floor():
+    x = np.random.default_rng(0).normal(size=500)
+    assert only(x).spec.scale_floor == SCALE_FLOOR
+    # A heap at one value is no grid.
+    x[:200] = 0.5
+    assert only(x).spec.scale_floor == SCALE_FLOOR
+    # So fine a grid hardly shows.
+    assert only(np.round(x * 1e6)).spec.scale_floor == SCALE_FLOOR
+
+
+def test_a_constant_column():
+    with pytest.warns(UserWarning, match=r"Columns \['a', 'c'\] are constant"):
+        columns = fitted(
+            pd.DataFrame({"a": [7.5] * 4, "b": [1, 2, 3, 4], "c": [2] * 4})
+        )
+    constant = columns.columns[0]
+    assert isinstance(constant, ConstantColumn)
+    assert constant.log_scale == 0.0
+    np.testing.assert_array_equal(constant.transform(np.array([7.5, 7.6])), [0.0, 1.0])
+    np.testing.assert_array_equal(constant.inverse(np.zeros(2)), [7.5, 7.5])
+    assert columns.log_jacobian == -columns.columns[1].log_scale
+    assert list(columns.inverse(np.zeros((2, 3)))["c"]) == [2, 2]
+
+
+# Categories ---------------------------------------------------------------------------
+
+
+def test_codes_are_those_of_the_values_seen():
+    column = only([5.0, 0.0, 9.0, 5.0], numeric="categorical")
+    assert isinstance(column, CategoryColumn)
+    assert column.spec.n_categories == 3
+    x = np.array([0.0, 5.0, 9.0])
+    np.testing.assert_array_equal(column.transform(x), [0, 1, 2])
+    np.testing.assert_array_equal(column.inverse(np.array([0.0, 1.0, 2.0])), x)
+
+
+def test_an_unseen_category_is_coded_one_past_the_last():
+    numbers = only([5.0, 0.0, 9.0], numeric="categorical")
+    np.testing.assert_array_equal(numbers.transform(np.array([1.0, 9.0])), [3, 2])
+    labels = only(pd.DataFrame({"x": LABELS}))
+    values = np.array(["a", "zebra", 3, 2.5], dtype=object)
+    np.testing.assert_array_equal(labels.transform(values), [0, 3, 3, 3])
+    # A category that the dtype declares but no row has is unseen, too.
+    declared = pd.DataFrame({"x": pd.Categorical(LABELS, categories=list("abcd"))})
+    column = only(declared)
+    assert column.spec.n_categories == 3
+    assert column.transform(np.array(["d"], dtype=object)) == 3
+
+
+def test_an_unseen_category_may_be_an_error():
+    for table, value, match in (
+        (pd.DataFrame({"x": LABELS}), "zebra", "Column 'x' holds 'zebra', a category"),
+        (np.array([[5.0], [0.0], [9.0]]), 1.0, r"Column 0 holds 1.0, a category"),
+    ):
+        columns = fitted(table, numeric="categorical", handle_unknown="error")
+        columns.transform(table)
+        with pytest.raises(ValueError, match=match):
+            columns.columns[0].transform(np.array([value], dtype=object))
+
+
+def test_labels_of_several_types_name_the_column():
+    with pytest.raises(
+        TypeError, match=r"'x' holds labels of several types.*'int', 'st"
+    ):
+        only(pd.DataFrame({"x": np.array([1, "a", 2], dtype=object)}))
+
+
+# The parameter conditional ------------------------------------------------------------
+
+
+def kinds(columns):
+    return [c.conditional for c in columns.columns]
+
+
+def test_one_conditional_for_all_columns():
+    for name, conditional in {
+        "gaussian_mixture": GaussianMixture,
+        "laplace_mixture": LaplaceMixture,
+        "logistic_mixture": LogisticMixture,
+        "categorical": Categorical,
+    }.items():
+        assert kinds(fitted(codes(), conditional=name)) == [conditional] * 3
+        assert kinds(fitted(codes(), conditional=conditional)) == [conditional] * 3
+
+
+def test_conditionals_by_name_and_by_index():
+    frame = pd.DataFrame(codes(), columns=list("abc"))
+    expected = [Categorical, GaussianMixture, LaplaceMixture]
+    for chosen in (
+        {"a": "categorical", "c": "laplace_mixture"},
+        {0: "categorical", 2: "laplace_mixture"},
+        {"a": Categorical, np.int64(2): LaplaceMixture, "b": "auto"},
+    ):
+        assert kinds(fitted(frame, conditional=chosen)) == expected
+    array = {0: "categorical", 2: "laplace_mixture"}
+    assert kinds(fitted(codes(), conditional=array)) == expected
+    # Where labels are integers, they come before positions.
+    years = frame.set_axis([2, 0, 7], axis=1)
+    assert kinds(fitted(years, conditional={2: "categorical"}))[0] is Categorical
+    assert kinds(fitted(years, conditional="categorical")) == [Categorical] * 3
+    assert (
+        kinds(fitted(frame[["a", "a"]], conditional=Categorical)) == [Categorical] * 2
+    )
+
+
+@pytest.mark.parametrize(
+    ("conditional", "match"),
+    [
+        ({"d": "categorical"}, r"names the column 'd'.*\['a', 'b', 'c'\]"),
+        ({3: "categorical"}, "names the column 3"),
+        ({"a": "poisson"}, "conditional of column 'a' must be 'auto'.*got 'poisson'"),
+        ({"a": ["categorical"]}, "got \\['categorical'\\]"),
+        ({"a": np.ones(2)}, "got array"),
+        (str, "got <class 'str'>"),
+    ],
+)
+def test_conditionals_that_cannot_be(conditional, match):
+    with pytest.raises(ValueError, match=match):
+        fitted(pd.DataFrame(codes(), columns=list("abc")), conditional=conditional)
+
+
+@pytest.mark.parametrize(
+    ("conditional", "match"),
+    [
+        (
+            "gaussian_mixture",
+            "Column 'species' holds 'Adelie' where numbers are expected",
+        ),
+        ("bernoulli", "Column 'species' holds 'Adelie' where numbers are expected"),
+    ],
+)
+def test_labels_under_a_conditional_of_numbers(conditional, match):
+    with pytest.raises(ValueError, match=match):
+        fitted(mixed_frame(), conditional={"species": conditional})
+
+
+def test_booleans_under_every_conditional():
+    frame = pd.DataFrame({"x": [True, False, True, True]})
+    for conditional in ("auto", "bernoulli", "categorical", "gaussian_mixture"):
+        columns = fitted(frame, conditional=conditional)
+        pd.testing.assert_frame_equal(columns.inverse(columns.transform(frame)), frame)
+
+
+def test_values_outside_a_bernoulli_column():
+    column = only([0.0, 1.0, 1.0])
+    with pytest.raises(
+        ValueError, match=r"expects values in {0, 1}, got 0.5 in column 0"
+    ):
+        column.transform(np.array([0.0, 0.5, 2.0]))
+    with pytest.raises(ValueError, match="Negative values in data"):
+        column.transform(np.array([2.0, -1.0]))
