@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import os
-from contextlib import AbstractContextManager, nullcontext
-from functools import lru_cache
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import torch
-from threadpoolctl import ThreadpoolController
 
 # OpenMP's threads do not survive a fork, and a child that asks them for help waits for
 # ever: it works with one thread, as in torch's own DataLoader.
@@ -58,18 +57,18 @@ def free_memory(device: torch.device) -> int | None:
 _ONE_THREAD_BELOW = 2**25
 
 
-def threads_for(n_multiplications: int) -> AbstractContextManager:
+@contextmanager
+def threads_for(n_multiplications: int) -> Iterator[None]:
     """Run small work on one thread of the CPU.
 
     Threads of OpenMP wait for each other after every operation. Where the operations
     are small this gains little on an idle machine, and on a busy one, where a thread
     may have to wait for its core, it takes ten to a hundred times as long.
     """
-    if n_multiplications >= _ONE_THREAD_BELOW:
-        return nullcontext()
-    return _threadpools().limit(limits=1, user_api="openmp")
-
-
-@lru_cache
-def _threadpools() -> ThreadpoolController:
-    return ThreadpoolController()
+    n_threads = torch.get_num_threads()
+    # Torch tells OpenMP and MKL; limits set for OpenMP alone leave MKL's exp and log.
+    torch.set_num_threads(1 if n_multiplications < _ONE_THREAD_BELOW else n_threads)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(n_threads)

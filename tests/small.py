@@ -8,7 +8,13 @@ import polars as pl
 
 from skdensity_ar import MADEDensity, NADEDensity, RNADEDensity
 
-SMALL = {"hidden_layer_sizes": (8,), "n_orderings": 2, "max_iter": 3, "random_state": 0}
+SMALL = {
+    "hidden_layer_sizes": (8,),
+    "n_orderings": 2,
+    "max_iter": 3,
+    "device": "cpu",
+    "random_state": 0,
+}
 
 
 def small(cls, **params):

@@ -20,7 +20,9 @@ from sklearn.exceptions import ConvergenceWarning, NotFittedError
 from sklearn.utils._param_validation import InvalidParameterError
 
 from skdensity_ar import MADEDensity, NADEDensity, RNADEDensity
+from skdensity_ar._device import free_memory
 from skdensity_ar._training import TensorRows
+from skdensity_ar.estimators import _build
 from tests.small import DENSITIES, codes, mixed_frame, reals, small
 
 # every parameter with a value outside its domain (wrong type, negative, NaN, unknown
@@ -232,14 +234,22 @@ def test_orderings(ordering, expected):
 
 
 @pytest.mark.parametrize("cls", DENSITIES)
-def test_more_orderings_than_memory_holds(cls):
+def test_more_orderings_than_memory_holds(cls, monkeypatch):
+    monkeypatch.setattr(_build, "free_memory", lambda device: 2**34)
     X = DENSITIES[cls]()
     density = small(cls, n_orderings=10**7, hidden_layer_sizes=(10**5,))
-    match = r"n_orderings=10000000 networks.*100000.*take about .* GiB to train"
+    match = (
+        r"n_orderings=10000000 networks.*100000.*take about .* GiB.* 16.0 GiB are free"
+    )
     with pytest.raises(ValueError, match=match):
         density.fit(X)
     with pytest.raises(NotFittedError):
         density.score(X)
+
+
+def test_the_memory_that_is_free():
+    free = free_memory(torch.device("cpu"))
+    assert free is None or 2**20 < free < 2**60
 
 
 # Ctrl-C, or an exception from a callback (tests/estimators/test_callbacks.py), in the

@@ -43,7 +43,7 @@ from tests.small import (
 )
 
 MIXTURES = ["gaussian_mixture", "laplace_mixture", "logistic_mixture"]
-TINY = {"max_iter": 2, "hidden_layer_sizes": (4,), "n_orderings": 2}
+TINY = {"max_iter": 2, "hidden_layer_sizes": (4,), "n_orderings": 2, "device": "cpu"}
 
 # scikit-learn's checks ----------------------------------------------------------------
 
