@@ -8,7 +8,6 @@ back. Scaling has the log-Jacobian -log scale.
 
 from __future__ import annotations
 
-import re
 import warnings
 from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass, field
@@ -18,6 +17,13 @@ from typing import Any, ClassVar
 import numpy as np
 from sklearn.preprocessing import OrdinalEncoder
 
+from skdensity_ar._frames import (
+    TABLES,
+    column_dtype,
+    column_values,
+    container_of,
+    not_finite,
+)
 from skdensity_ar.conditionals import CONDITIONALS, ColumnSpec, Conditional, PointMass
 
 # Smallest scale of a mixture component, as a share of the column's spread.
@@ -26,9 +32,6 @@ SCALE_FLOOR = 1e-4
 # Standardised values are held within ± this, so that float32 can square them. A
 # mixture's background has less than 1e-18 of its mass beyond.
 FARTHEST = 1e14
-
-# How dtypes of pandas and polars begin whose values are labels.
-_LABELS = ("cat", "dictionary", "enum", "large_string", "object", "str")
 
 
 @dataclass
@@ -193,10 +196,20 @@ class Columns:
             out[:, j] = column.transform(column_values(X, j))
         return out
 
+    def check_constants(self, codes: np.ndarray) -> None:
+        """Refuse validation rows that no density with a point mass could score."""
+        for j, column in enumerate(self.columns):
+            if isinstance(column, ConstantColumn) and codes[:, j].any():
+                raise ValueError(
+                    f"X_val has other values than {column.value} in column "
+                    f"{column.name!r}, which is constant in X: every score of X_val "
+                    "would be -inf. Drop the column, or such rows of X_val."
+                )
+
     def inverse(self, codes: np.ndarray) -> Any:
         """Float64 (n, D) -> a table like the fitted one."""
         values = [c.inverse(codes[:, j]) for j, c in enumerate(self.columns)]
-        return _TABLES[self.container](values, self.columns)
+        return TABLES[self.container](values, self.columns)
 
 
 def fit_columns(
@@ -219,7 +232,7 @@ def fit_columns(
     for j, choice in enumerate(_choices(conditional, names)):
         column = _fit_column(column_values(X, j), names[j], choice, numeric)
         if container != "numpy":
-            column.dtype = _dtype(X, j)
+            column.dtype = column_dtype(X, j)
         if isinstance(column, CategoryColumn):
             column.handle_unknown = handle_unknown
         columns.append(column)
@@ -233,50 +246,6 @@ def fit_columns(
             stacklevel=2,
         )
     return Columns(columns, container)
-
-
-def container_of(X: Any) -> str:
-    """ "pandas", "polars" or "numpy", by what X can do."""
-    if hasattr(X, "iloc"):
-        return "pandas"
-    return "polars" if hasattr(X, "to_series") else "numpy"
-
-
-def rows_of(X: Any, begin: int, end: int) -> Any:
-    """Rows begin … end-1 of an array or a frame, whatever its index."""
-    return (X.iloc if container_of(X) == "pandas" else X)[begin:end]
-
-
-def column_values(X: Any, j: int) -> np.ndarray:
-    """Column j as numbers, booleans or, an object array, labels; nothing is missing.
-
-    Raises
-    ------
-    TypeError, ValueError
-        For a dtype that no density takes, and for missing values; names the column.
-    """
-    container = container_of(X)
-    if container == "numpy":
-        return X[:, j]
-    name, kind = X.columns[j], str(_dtype(X, j)).lower()
-    column = X.iloc[:, j] if container == "pandas" else X.to_series(j)
-    if (column.isna() if container == "pandas" else column.is_null()).any():
-        raise ValueError(_missing("NaN (missing values)", name))
-    values = column.to_numpy()
-    if kind.startswith(_LABELS):
-        return values.astype(object)
-    if kind.startswith("decimal"):
-        return values.astype(np.float64)
-    if values.dtype.kind in "biuf":
-        return values
-    raise TypeError(
-        f"Column {name!r} has dtype {kind}; a density takes numbers, booleans, strings "
-        "and categories. Convert it, dates to days since a reference date."
-    )
-
-
-def _dtype(X: Any, j: int) -> Any:
-    return (X.dtypes.iloc if container_of(X) == "pandas" else X.dtypes)[j]
 
 
 def _choices(conditional: Any, names: list[Hashable]) -> list[Any]:
@@ -412,15 +381,8 @@ def _numbers(values: np.ndarray, name: Hashable) -> np.ndarray:
     bad = values[~np.isfinite(values)]
     if len(bad):
         found = "NaN" if np.isnan(bad[0]) else f"infinity ({bad[0]})"
-        raise ValueError(_missing(found, name))
+        raise ValueError(not_finite(found, name))
     return values
-
-
-def _missing(found: str, name: Hashable) -> str:
-    return (
-        f"Input X contains {found} in column {name!r}; only finite values are taken: "
-        "drop such rows, or fill them with sklearn.impute."
-    )
 
 
 def _are_booleans(values: np.ndarray) -> bool:
@@ -446,54 +408,3 @@ def _integers(values: np.ndarray, name: Hashable) -> np.ndarray:
             "use MADEDensity or RNADEDensity for real values."
         )
     return values
-
-
-def _array(values: list[np.ndarray], columns: list[Column]) -> np.ndarray:
-    return np.column_stack(values)
-
-
-def _pandas_frame(values: list[np.ndarray], columns: list[Column]) -> Any:
-    import pandas as pd
-
-    series = [
-        pd.Series(_within(v, c.dtype)).astype(c.dtype)
-        for v, c in zip(values, columns, strict=True)
-    ]
-    frame = pd.concat(series, axis=1)
-    frame.columns = pd.Index([c.name for c in columns])
-    return frame
-
-
-def _polars_frame(values: list[np.ndarray], columns: list[Column]) -> Any:
-    import polars as pl
-
-    return pl.DataFrame(
-        [
-            pl.Series(str(c.name), _within(v, c.dtype).tolist()).cast(c.dtype)
-            for v, c in zip(values, columns, strict=True)
-        ]
-    )
-
-
-_TABLES: dict[str, Callable[[list[np.ndarray], list[Column]], Any]] = {
-    "numpy": _array,
-    "pandas": _pandas_frame,
-    "polars": _polars_frame,
-}
-
-
-def _within(values: np.ndarray, dtype: Any) -> np.ndarray:
-    """Draws of a real column as the fitted frame's dtype can hold them."""
-    try:
-        target = np.dtype(re.split(r"[\[(]", str(dtype).lower())[0])
-    except TypeError:  # no dtype of numpy's: decimals, labels
-        return values
-    if values.dtype.kind != "f" or target.kind not in "iuf":
-        return values
-    if target.kind == "f":
-        largest = np.finfo(target).max
-        return np.clip(values, -largest, largest).astype(target)
-    limits = np.iinfo(target)
-    # 2^63 - 1 is no float64: the largest one below it bounds int64.
-    largest = min(float(limits.max), np.nextafter(float(limits.max) + 1.0, 0.0))
-    return np.rint(np.clip(values, limits.min, largest)).astype(target)

@@ -20,6 +20,7 @@ TORCH_SIDE = {"networks", "conditionals"}
 MIDDLE = {
     "_columns",
     "_device",
+    "_frames",
     "_persistence",
     "_random",
     "_training",
@@ -31,7 +32,8 @@ ALLOWED: dict[str, set[str]] = {
     "networks": set(),
     "conditionals": set(),
     "_module": TORCH_SIDE,
-    "_columns": {"conditionals"},
+    "_frames": set(),
+    "_columns": {"_frames", "conditionals"},
     "_device": set(),
     "_random": set(),
     "_validation": set(),
@@ -56,6 +58,7 @@ FORBIDDEN: dict[str, set[str]] = {
     "_module": {"sklearn", "pandas"},
     "_training": {"sklearn", "pandas"},
     "_columns": {"torch"},
+    "_frames": {"torch", "sklearn"},
 }
 
 # The only layer that may touch what scikit-learn keeps private.

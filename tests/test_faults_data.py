@@ -543,3 +543,28 @@ def test_y_is_ignored(cls, y):
     X = DENSITIES[cls]()
     density = small(cls).fit(X, y)
     assert density.score(X, y) == small(cls).fit(X).score(X)
+
+
+# Validation rows and warm starts ------------------------------------------------------
+
+
+def test_validation_rows_that_leave_a_constant_column():
+    X = reals(40)
+    X[:, 1] = 3.0
+    X_val = X.copy()
+    X_val[0, 1] = 4.0
+    density = small(MADEDensity)
+    with pytest.warns(UserWarning, match="constant"):
+        with pytest.raises(ValueError, match=r"X_val has other values than 3.0 in col"):
+            density.fit(X, X_val=X_val)
+    assert not hasattr(density, "module_")
+
+
+@pytest.mark.parametrize("changed", [{"hidden_layer_sizes": (9,)}, {"n_orderings": 5}])
+def test_warm_start_of_another_network(changed):
+    X = reals(40)
+    density = small(MADEDensity, warm_start=True).fit(X)
+    before = density.score_samples(X)
+    with pytest.raises(ValueError, match=f"warm_start=True .* {next(iter(changed))}"):
+        density.set_params(**changed).fit(X)
+    np.testing.assert_array_equal(density.score_samples(X), before)

@@ -15,8 +15,9 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
 
-from skdensity_ar._columns import Columns, fit_columns, rows_of
+from skdensity_ar._columns import Columns, fit_columns
 from skdensity_ar._device import resolve_device, threads_for
+from skdensity_ar._frames import rows_of
 from skdensity_ar._module import DensityModule, initial_bias
 from skdensity_ar._random import make_generator
 from skdensity_ar._training import History, TensorRows, train
@@ -133,12 +134,15 @@ class BaseAutoregressiveDensity(
         if X_val is not None:
             labels = columns.reads_labels
             X_val = check_table(self, X_val, reset=False, reads_labels=labels)
-            codes = np.concatenate([codes, columns.transform(X_val)])
+            codes_val = columns.transform(X_val)
+            columns.check_constants(codes_val)
+            codes = np.concatenate([codes, codes_val])
 
         device = resolve_device(self.device)
         generator = make_generator(self.random_state, device)
         x = torch.as_tensor(codes, dtype=getattr(torch, self.dtype), device=device)
         if warm:
+            self._check_warm_start()
             module = copy.deepcopy(self.module_).to(device)
         else:
             module = self._make_module(columns, x[:n_train], generator)
@@ -187,6 +191,25 @@ class BaseAutoregressiveDensity(
             )
         for name, value in attributes(history).items():
             setattr(self, name, value)
+
+    def _check_warm_start(self) -> None:
+        """Refuse to go on with a network that the parameters no longer describe."""
+        network = self.module_.network
+        fitted = {
+            "hidden_layer_sizes": network.hidden_layer_sizes,
+            "n_orderings": self.module_.n_members,
+        }
+        asked = {
+            "hidden_layer_sizes": layer_sizes(self.hidden_layer_sizes),
+            "n_orderings": self.n_orderings,
+        }
+        for name, value in asked.items():
+            if value != fitted[name]:
+                raise ValueError(
+                    f"warm_start=True goes on with the fitted network, which has "
+                    f"{name}={fitted[name]}, got {value}; set warm_start=False to "
+                    "start anew."
+                )
 
     def _fit_columns(self, X) -> Columns:
         return fit_columns(

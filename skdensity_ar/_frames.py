@@ -1,0 +1,121 @@
+"""Tables of numpy, pandas and polars: their columns as arrays, and arrays as tables."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Hashable, Sequence
+from typing import Any, Protocol
+
+import numpy as np
+
+# How dtypes of pandas and polars begin whose values are labels.
+_LABELS = ("cat", "dictionary", "enum", "large_string", "object", "str")
+
+
+class FrameColumn(Protocol):
+    """What a table needs to know of a column: its label and its dtype."""
+
+    name: Hashable
+    dtype: Any
+
+
+def container_of(X: Any) -> str:
+    """ "pandas", "polars" or "numpy", by what X can do."""
+    if hasattr(X, "iloc"):
+        return "pandas"
+    return "polars" if hasattr(X, "to_series") else "numpy"
+
+
+def rows_of(X: Any, begin: int, end: int) -> Any:
+    """Rows begin … end-1 of an array or a frame, whatever its index."""
+    return (X.iloc if container_of(X) == "pandas" else X)[begin:end]
+
+
+def column_values(X: Any, j: int) -> np.ndarray:
+    """Column j as numbers, booleans or, an object array, labels; nothing is missing.
+
+    Raises
+    ------
+    TypeError, ValueError
+        For a dtype that no density takes, and for missing values; names the column.
+    """
+    container = container_of(X)
+    if container == "numpy":
+        return X[:, j]
+    name, kind = X.columns[j], str(column_dtype(X, j)).lower()
+    column = X.iloc[:, j] if container == "pandas" else X.to_series(j)
+    if (column.isna() if container == "pandas" else column.is_null()).any():
+        raise ValueError(not_finite("NaN (missing values)", name))
+    values = column.to_numpy()
+    if kind.startswith(_LABELS):
+        return values.astype(object)
+    if kind.startswith("decimal"):
+        return values.astype(np.float64)
+    if values.dtype.kind in "biuf":
+        return values
+    raise TypeError(
+        f"Column {name!r} has dtype {kind}; a density takes numbers, booleans, strings "
+        "and categories. Convert it, dates to days since a reference date."
+    )
+
+
+def column_dtype(X: Any, j: int) -> Any:
+    return (X.dtypes.iloc if container_of(X) == "pandas" else X.dtypes)[j]
+
+
+def not_finite(found: str, name: Hashable) -> str:
+    return (
+        f"Input X contains {found} in column {name!r}; only finite values are taken: "
+        "drop such rows, or fill them with sklearn.impute."
+    )
+
+
+def _array(values: list[np.ndarray], columns: Sequence[FrameColumn]) -> np.ndarray:
+    return np.column_stack(values)
+
+
+def _pandas_frame(values: list[np.ndarray], columns: Sequence[FrameColumn]) -> Any:
+    import pandas as pd
+
+    series = [
+        pd.Series(_within(v, c.dtype)).astype(c.dtype)
+        for v, c in zip(values, columns, strict=True)
+    ]
+    frame = pd.concat(series, axis=1)
+    frame.columns = pd.Index([c.name for c in columns])
+    return frame
+
+
+def _polars_frame(values: list[np.ndarray], columns: Sequence[FrameColumn]) -> Any:
+    import polars as pl
+
+    return pl.DataFrame(
+        [
+            pl.Series(str(c.name), _within(v, c.dtype).tolist()).cast(c.dtype)
+            for v, c in zip(values, columns, strict=True)
+        ]
+    )
+
+
+TABLES: dict[str, Callable[[list[np.ndarray], Sequence[FrameColumn]], Any]] = {
+    "numpy": _array,
+    "pandas": _pandas_frame,
+    "polars": _polars_frame,
+}
+
+
+def _within(values: np.ndarray, dtype: Any) -> np.ndarray:
+    """Draws of a real column as the fitted frame's dtype can hold them."""
+    try:
+        target = np.dtype(re.split(r"[\[(]", str(dtype).lower())[0])
+    except TypeError:  # no dtype of numpy's: decimals, labels
+        return values
+    if values.dtype.kind != "f" or target.kind not in "iuf":
+        return values
+    if target.kind == "f":
+        largest = np.finfo(target).max
+        return np.clip(values, -largest, largest).astype(target)
+    limits = np.iinfo(target)
+    # 2^63 - 1 is no float64: the largest one below it bounds int64.
+    largest = min(float(limits.max), np.nextafter(float(limits.max) + 1.0, 0.0))
+    return np.rint(np.clip(values, limits.min, largest)).astype(target)
