@@ -121,7 +121,9 @@ def train(
     history = History()
     averaged = [p.detach().clone() for p in params]
     best = [p.detach().clone() for p in params]
-    best_score = _validate(module, rows, valid_index, train_index)
+    # Without validation rows the training loss decides; epoch 0 has none yet.
+    start_index = train_index[:, :_VALID_BLOCK] if valid_index is None else valid_index
+    best_score = _validate(module, rows, start_index)
     best_iter = torch.zeros(n_members, dtype=torch.long, device=best_score.device)
     target, n_without_gain = best_score.clone(), 0
 
@@ -151,7 +153,7 @@ def train(
         history.loss_curve.append(train_loss.mean().item())
         score = -train_loss
         if valid_index is not None:
-            score = _validate(module, rows, valid_index, train_index)
+            score = _validate(module, rows, valid_index)
             history.validation_scores.append(score.mean().item())
         better = (score > best_score) & score.isfinite()
         for p, b in zip(params, best, strict=True):
@@ -203,9 +205,8 @@ def _clip(params: list[Tensor], max_norm: float) -> None:
 
 
 @torch.no_grad()
-def _validate(module, rows: Rows, valid_index: Tensor | None, train_index) -> Tensor:
-    """Mean log-density of every member's validation rows, (members,)."""
-    index = train_index[:, :_VALID_BLOCK] if valid_index is None else valid_index
+def _validate(module, rows: Rows, index: Tensor) -> Tensor:
+    """Mean log-density of every member's rows `index`, (members,)."""
     total = torch.zeros(index.shape[0], dtype=torch.float64, device=index.device)
     for part in index.split(max(1, _VALID_BLOCK // index.shape[0]), dim=1):
         total += module.member_log_prob(rows.take(part)).sum(-1)

@@ -147,9 +147,8 @@ class Mixture(Conditional):
         middles = (torch.arange(K, dtype=x.dtype, device=x.device) + 0.5) / K
         # A column's quantiles: sorting is exact where torch.quantile limits the size.
         ordered = x.sort(0).values
-        mu = ordered[
-            (middles * x.shape[0]).long().clamp(max=x.shape[0] - 1)
-        ].T  # (D, K)
+        ranks = (middles * x.shape[0]).long().clamp(max=x.shape[0] - 1)
+        mu = ordered[ranks].T  # (D, K)
         # Neighbouring components overlap; the outer ones are as wide as their gap.
         gaps = mu.diff(dim=-1) if K > 1 else torch.ones_like(mu)
         left = torch.cat([gaps[:, :1], gaps], -1)[:, :K]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import accumulate
 
 import torch
 from torch import Tensor, nn
@@ -141,7 +140,7 @@ class MADE(Network):
             units=[torch.zeros((size, n), **factory) for size in sizes],
             known=[[0] for _ in sizes],
             ordering=self.ordering.tolist(),
-            outputs=_bounds(self.n_params),
+            outputs=_masks.unit_bounds(self.n_params),
         )
 
     def _visiting(self, widths: Sequence[int]) -> Tensor:
@@ -189,12 +188,6 @@ class _State:
     known: list[list[int]]  # known[l][t]: units of layer l known before position t
     ordering: list[int]
     outputs: list[tuple[int, int]]
-
-
-def _bounds(widths: Sequence[int]) -> list[tuple[int, int]]:
-    """Begin and end of every column's units in the flat order."""
-    ends = accumulate(widths)
-    return [(end - width, end) for end, width in zip(ends, widths, strict=True)]
 
 
 def _n_of_degree_at_most(degree: int, n_units: int, n_columns: int) -> int:

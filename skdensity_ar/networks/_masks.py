@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import accumulate
 
 import torch
 from torch import Tensor
@@ -38,6 +39,12 @@ def output_mask(degrees: Tensor, m_before: Tensor) -> Tensor:
     return degrees.unsqueeze(-1) > m_before.unsqueeze(-2)
 
 
+def unit_bounds(widths: Sequence[int]) -> list[tuple[int, int]]:
+    """Begin and end of every column's units in the flat order."""
+    ends = accumulate(widths)
+    return [(end - width, end) for end, width in zip(ends, widths, strict=True)]
+
+
 def unit_slots(ordering: Tensor, widths: Sequence[int]) -> Tensor:
     """Flat indices of the units of the column visited at each position.
 
@@ -45,10 +52,9 @@ def unit_slots(ordering: Tensor, widths: Sequence[int]) -> Tensor:
     with the index Σ widths, one past the last unit.
     """
     total, widest = sum(widths), max(widths, default=0)
-    start, table = 0, []
-    for width in widths:
-        padding = [total] * (widest - width)
-        table.append([*range(start, start + width), *padding])
-        start += width
+    table = [
+        [*range(begin, end), *[total] * (widest - (end - begin))]
+        for begin, end in unit_bounds(widths)
+    ]
     slots = torch.tensor(table, dtype=torch.long, device=ordering.device)
     return slots.view(len(widths), widest)[ordering]

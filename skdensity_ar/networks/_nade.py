@@ -153,8 +153,8 @@ class NADE(Network):
         return _State(
             a=a,
             b=b,
-            inputs=_columns(self.input_slots, self.n_inputs, self.ordering),
-            outputs=_columns(self.output_slots, self.n_params, self.ordering),
+            inputs=_columns(self.n_inputs, self.ordering),
+            outputs=_columns(self.n_params, self.ordering),
         )
 
     def step(self, state: _State, t: int) -> Tensor:
@@ -177,15 +177,9 @@ class _State:
     outputs: list[slice]
 
 
-def _columns(slots: Tensor, widths: Sequence[int], ordering: Tensor) -> list[slice]:
-    return [
-        slice(first, first + widths[d])
-        for first, d in zip(
-            slots[:, 0].tolist() if slots.shape[1] else [0] * len(widths),
-            ordering.tolist(),
-            strict=True,
-        )
-    ]
+def _columns(widths: Sequence[int], ordering: Tensor) -> list[slice]:
+    bounds = _masks.unit_bounds(widths)
+    return [slice(*bounds[d]) for d in ordering.tolist()]
 
 
 def _take(x: Tensor, slots: Tensor, dim: int) -> Tensor:
