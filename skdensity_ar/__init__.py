@@ -1,7 +1,7 @@
-"""Exact log-densities for any table, with one fit."""
+"""Exact log-densities for any table or sequence, with one fit."""
 
-from skdensity_ar.estimators import MADEDensity, NADEDensity, RNADEDensity
+from skdensity_ar.estimators import RNNRNADE, MADEDensity, NADEDensity, RNADEDensity
 
-__all__ = ["MADEDensity", "NADEDensity", "RNADEDensity"]
+__all__ = ["RNNRNADE", "MADEDensity", "NADEDensity", "RNADEDensity"]
 
 __version__ = "0.1.0"

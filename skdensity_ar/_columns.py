@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Hashable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from numbers import Integral, Real
 from typing import Any, ClassVar
 
@@ -205,6 +205,15 @@ class Columns:
                     f"{column.name!r}, which is constant in X: every score of X_val "
                     "would be -inf. Drop the column, or such rows of X_val."
                 )
+
+    def rescaled(self, which: list[int], scales: list[float]) -> Columns:
+        """The columns as they are for values that were divided by `scales` again."""
+        columns = list(self.columns)
+        for d, scale in zip(which, scales, strict=True):
+            floor = self.columns[d].spec.scale_floor / scale
+            spec = replace(self.columns[d].spec, scale_floor=floor)
+            columns[d] = replace(self.columns[d], spec=spec)
+        return Columns(columns, self.container)
 
     def inverse(self, codes: np.ndarray) -> Any:
         """Float64 (n, D) -> a table like the fitted one."""

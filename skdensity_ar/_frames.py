@@ -31,6 +31,39 @@ def rows_of(X: Any, begin: int, end: int) -> Any:
     return (X.iloc if container_of(X) == "pandas" else X)[begin:end]
 
 
+def concatenate(tables: Sequence[Any]) -> Any:
+    """Tables of one container with the same columns, one below the other."""
+    container = container_of(tables[0])
+    if container == "pandas":
+        import pandas as pd
+
+        return pd.concat(tables, ignore_index=True)
+    if container == "polars":
+        import polars as pl
+
+        return pl.concat(tables)
+    return np.concatenate(tables)
+
+
+def first_not_finite(X: Any) -> tuple[int, Hashable, float] | None:
+    """Row, column and value of the first cell without a finite value, if any."""
+    container = container_of(X)
+    if container == "numpy":
+        if np.isfinite(X.sum()):  # a sum of finite values is rarely infinite
+            return None
+        bad = ~np.isfinite(X)
+    elif container == "pandas":
+        bad = X.isna().to_numpy()
+    else:
+        bad = np.column_stack([X.to_series(j).is_null() for j in range(X.width)])
+    if not bad.any():
+        return None
+    i, j = (int(k) for k in np.argwhere(bad)[0])
+    if container == "numpy":
+        return i, j, float(X[i, j])
+    return i, X.columns[j], float("nan")
+
+
 def column_values(X: Any, j: int) -> np.ndarray:
     """Column j as numbers, booleans or, an object array, labels; nothing is missing.
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import accumulate
 from typing import Any, ClassVar, Literal
 
@@ -110,22 +110,36 @@ class DensityModule(nn.Module):
         """Draw n rows (n, D): a member for each, then column after column."""
         device, D = generator.device, len(self.network.n_inputs)
         member = torch.randint(self.n_members, (n,), generator=generator, device=device)
-        column = self._column_conditionals()
         x = torch.empty((n, D), dtype=self.network.dtype, device=device)
         for e in range(self.n_members):
             rows = (member == e).nonzero().squeeze(-1)
-            if len(rows) == 0:
-                continue
-            network = self.network.member(e)
-            state = network.start(len(rows), None if context is None else context[rows])
-            drawn = torch.empty((D, len(rows)), dtype=x.dtype, device=device)
-            for t, d in enumerate(network.ordering.tolist()):
+            if len(rows) > 0:
+                draw = self.sampler(e)
+                given = None if context is None else context[rows]
+                x[rows] = draw(len(rows), generator, given)
+        return x
+
+    def sampler(self, e: int) -> Callable[..., Tensor]:
+        """The e-th member's draw(n, generator, context=None) -> (n, D)."""
+        network, column = self.network.member(e), self._column_conditionals()
+        ordering = network.ordering.tolist()
+
+        @torch.no_grad()
+        def draw(
+            n: int, generator: torch.Generator, context: Tensor | None = None
+        ) -> Tensor:
+            state = network.start(n, context)
+            x = torch.empty(
+                (len(ordering), n), dtype=network.dtype, device=generator.device
+            )
+            for t, d in enumerate(ordering):
                 params = network.step(state, t).unsqueeze(-2)  # (n, 1, P_d)
                 x_d = column[d].sample(params, generator)  # (n, 1)
                 state = network.observe(state, t, column[d].encode(x_d).squeeze(-2))
-                drawn[d] = x_d.squeeze(-1)
-            x[rows] = drawn.T
-        return x
+                x[d] = x_d.squeeze(-1)
+            return x.T
+
+        return draw
 
     def _column_conditionals(self) -> list[Conditional]:
         """The conditional of every column, each a block of one."""

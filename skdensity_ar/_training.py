@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -13,11 +14,38 @@ from torch import Tensor
 _VALID_BLOCK = 4096
 
 
+class Batch(Protocol):
+    """Some rows of every member."""
+
+    @property
+    def n(self) -> int:
+        """Rows of each member: noise is drawn for so many."""
+
+    @property
+    def share(self) -> float | Tensor:
+        """What the sum of the losses is divided by, for all members or each."""
+
+    def take(self) -> Any:
+        """What `module.loss` takes, on the module's device."""
+
+
 class Rows(Protocol):
     """Where mini-batches come from: in memory, memory-mapped or a stream."""
 
-    def take(self, index: Tensor) -> Tensor:
-        """Rows (*index.shape, D) on the module's device."""
+    def batches(
+        self,
+        index: Tensor,
+        size: int | None = None,
+        generator: torch.Generator | None = None,
+    ) -> Sequence[Batch]:
+        """Mini-batches that hold every row of `index` (members, n) once.
+
+        Shuffled if there is a generator; of about `size` rows, or of as many as
+        scoring takes at a time.
+        """
+
+    def n_rows(self, index: Tensor) -> float | Tensor:
+        """How many rows these are, for all members or each."""
 
 
 class Monitor(Protocol):
@@ -35,8 +63,40 @@ class TensorRows:
 
     x: Tensor
 
-    def take(self, index: Tensor) -> Tensor:
-        return self.x[index]
+    def batches(
+        self,
+        index: Tensor,
+        size: int | None = None,
+        generator: torch.Generator | None = None,
+    ) -> list[TensorBatch]:
+        if generator is not None:
+            index = shuffle(index, generator)
+        n_members, n = index.shape
+        size = max(1, _VALID_BLOCK // n_members) if size is None else size
+        parts = index.tensor_split(math.ceil(n / size), dim=1)
+        return [TensorBatch(self.x, part) for part in parts]
+
+    def n_rows(self, index: Tensor) -> int:
+        return index.shape[1]
+
+
+@dataclass
+class TensorBatch:
+    """A mini-batch of `TensorRows`."""
+
+    x: Tensor
+    index: Tensor
+
+    @property
+    def n(self) -> int:
+        return self.index.shape[1]
+
+    @property
+    def share(self) -> float:
+        return self.n
+
+    def take(self) -> Tensor:
+        return self.x[self.index]
 
 
 @dataclass
@@ -115,9 +175,7 @@ def train(
         weight_decay=weight_decay,
         fused=True,
     )
-    n_members, n_train = train_index.shape
-    n_batches = math.ceil(n_train / batch_size)
-    n_steps, step = max_iter * n_batches, 0
+    n_members, step = train_index.shape[0], 0
     history = History()
     averaged = [p.detach().clone() for p in params]
     best = [p.detach().clone() for p in params]
@@ -130,15 +188,17 @@ def train(
     for epoch in range(max_iter):
         monitor.begin_epoch()
         total = torch.zeros(n_members, dtype=torch.float64, device=generator.device)
-        for index in _shuffle(train_index, generator).tensor_split(n_batches, dim=1):
+        batches = rows.batches(train_index, batch_size, generator)
+        for i, batch in enumerate(batches):
             if learning_rate == "cosine":
-                share = (1 + math.cos(math.pi * step / n_steps)) / 2
+                done = (epoch * len(batches) + i) / (max_iter * len(batches))
+                share = (1 + math.cos(math.pi * done)) / 2
                 for group in optimizer.param_groups:
                     group["lr"] = learning_rate_init * share
-            noise = module.draw_noise(index.shape[1], generator)
-            loss = module.loss(rows.take(index), noise=noise)  # (members, n)
+            noise = module.draw_noise(batch.n, generator)
+            loss = module.loss(batch.take(), noise=noise)  # (members, n)
             optimizer.zero_grad()
-            loss.mean(-1).sum().backward()
+            (loss.sum(-1) / batch.share).sum().backward()
             _clip(params, max_grad_norm)
             optimizer.step()
             total += loss.detach().sum(-1)
@@ -149,7 +209,7 @@ def train(
                 a.lerp_(p.detach(), weight)
 
         _swap(params, averaged)
-        train_loss = total / n_train
+        train_loss = total / rows.n_rows(train_index)
         history.loss_curve.append(train_loss.mean().item())
         score = -train_loss
         if valid_index is not None:
@@ -186,7 +246,7 @@ def _swap(params: list[Tensor], others: list[Tensor]) -> None:
         p.data, other.data = other.data, p.data
 
 
-def _shuffle(index: Tensor, generator: torch.Generator) -> Tensor:
+def shuffle(index: Tensor, generator: torch.Generator) -> Tensor:
     """Every member's rows in an order of their own."""
     keys = torch.rand(
         index.shape, generator=generator, dtype=torch.float64, device=index.device
@@ -208,6 +268,6 @@ def _clip(params: list[Tensor], max_norm: float) -> None:
 def _validate(module, rows: Rows, index: Tensor) -> Tensor:
     """Mean log-density of every member's rows `index`, (members,)."""
     total = torch.zeros(index.shape[0], dtype=torch.float64, device=index.device)
-    for part in index.split(max(1, _VALID_BLOCK // index.shape[0]), dim=1):
-        total += module.member_log_prob(rows.take(part)).sum(-1)
-    return total / index.shape[1]
+    for batch in rows.batches(index):
+        total += module.member_log_prob(batch.take()).sum(-1)
+    return total / rows.n_rows(index)

@@ -13,6 +13,8 @@ from sklearn.base import BaseEstimator, _fit_context
 from sklearn.utils._param_validation import Interval, InvalidParameterError, StrOptions
 from sklearn.utils.validation import check_array, validate_data
 
+from skdensity_ar._frames import concatenate, container_of, first_not_finite
+
 try:
     from sklearn.callback import CallbackSupportMixin
 except ImportError:  # scikit-learn < 1.9
@@ -27,7 +29,8 @@ __all__ = [
     "InvalidParameterError",
     "StrOptions",
     "_fit_context",
-    "check_n_samples",
+    "check_count",
+    "check_sequences",
     "check_table",
     "unchanged_on_failure",
 ]
@@ -90,6 +93,139 @@ def check_table(
     return validate_data(estimator, X, reset=reset, dtype=dtype, **expected)
 
 
+def check_sequences(
+    estimator: BaseEstimator, X: Any, *, reset: bool, reads_labels: bool = False
+) -> tuple[Any, np.ndarray]:
+    """Validate sequences and lay them one after the other.
+
+    Parameters
+    ----------
+    X : list or object array of arrays or frames (n_timesteps_i, n_features)
+        Or one array (n_sequences, n_timesteps, n_features); rows of NaN at the end of
+        a sequence are not part of it.
+    reset, reads_labels : bool
+        As in `check_table`.
+
+    Returns
+    -------
+    table : ndarray or frame of shape (Σ n_timesteps_i, n_features)
+        As `check_table` returns it.
+    lengths : ndarray of int, shape (n_sequences,)
+
+    Raises
+    ------
+    ValueError, TypeError
+        Names the sequence by its index, counted from 0.
+    """
+    sequences = [_check_sequence(s, i) for i, s in enumerate(_sequences(X))]
+    if not sequences:
+        raise ValueError(
+            f"Found 0 sequences in X; a minimum of 1 is required by "
+            f"{type(estimator).__name__}."
+        )
+    first = sequences[0]
+    for i, s in enumerate(sequences):
+        if container_of(s) != container_of(first):
+            raise TypeError(
+                f"Sequence {i} is a {type(s).__name__}, sequence 0 a "
+                f"{type(first).__name__}; pass sequences of one kind."
+            )
+        if s.shape[1] != first.shape[1]:
+            raise ValueError(
+                f"Sequence {i} has {s.shape[1]} features, sequence 0 has "
+                f"{first.shape[1]}; all sequences must have the same ones."
+            )
+        if _is_frame(s) and list(s.columns) != list(first.columns):
+            raise ValueError(
+                f"Sequence {i} has the columns {list(s.columns)}, sequence 0 has "
+                f"{list(first.columns)}; all must have the same ones in one order."
+            )
+    lengths = np.array([s.shape[0] for s in sequences])
+    table = concatenate(sequences)
+    table = check_table(estimator, table, reset=reset, reads_labels=reads_labels)
+    return table, lengths
+
+
+def _sequences(X: Any) -> list[Any]:
+    """The sequences of a data set, whatever it comes in."""
+    if isinstance(X, (list, tuple)):
+        return list(X)
+    if np.ma.isMaskedArray(X):
+        raise TypeError(
+            "X is a numpy masked array, whose mask would be dropped silently; mark "
+            "what lies beyond the end of a sequence by rows of NaN."
+        )
+    shape = getattr(X, "shape", None)
+    if shape is not None and len(shape) == 2:
+        raise ValueError(
+            f"X is one table of shape {tuple(shape)}, not a set of sequences. Pass "
+            "[X] if it is one sequence, otherwise a list of arrays (n_timesteps, "
+            "n_features) or an array (n_sequences, n_timesteps, n_features)."
+        )
+    if isinstance(X, np.ndarray) and X.ndim == 1 and X.dtype == object:
+        return list(X)
+    if shape is not None and len(shape) == 3:
+        return [_without_padding(sequence) for sequence in np.asarray(X)]
+    raise TypeError(
+        "X must be a list of arrays (n_timesteps, n_features), an object array of "
+        f"such, or an array (n_sequences, n_timesteps, n_features), got {X!r:.80}."
+    )
+
+
+def _without_padding(sequence: np.ndarray) -> np.ndarray:
+    """A sequence (n_timesteps, n_features) without the rows of NaN at its end."""
+    if sequence.dtype.kind == "O":
+        missing = np.array([[v is None or v != v for v in row] for row in sequence])
+    elif sequence.dtype.kind == "f":
+        missing = np.isnan(sequence)
+    else:
+        return sequence
+    there = np.flatnonzero(~missing.all(1))
+    return sequence[: there[-1] + 1 if len(there) else 0]
+
+
+def _check_sequence(sequence: Any, i: int) -> Any:
+    """A frame as it came, or an array (n_timesteps, n_features) of finite numbers."""
+    if np.ma.isMaskedArray(sequence):
+        raise TypeError(
+            f"Sequence {i} is a numpy masked array, whose mask would be dropped "
+            "silently; fill or drop the masked frames first."
+        )
+    if not _is_frame(sequence):
+        try:
+            _refuse_strings_and_dates(sequence)
+            sequence = check_array(
+                sequence,
+                dtype=[np.float64, np.float32],
+                ensure_all_finite=False,
+                ensure_2d=False,
+                allow_nd=True,
+                ensure_min_samples=0,
+                ensure_min_features=0,
+            )
+        except (ValueError, TypeError) as error:
+            raise type(error)(f"Sequence {i}: {error}") from error
+        if sequence.ndim != 2:
+            raise ValueError(
+                f"Sequence {i} has shape {sequence.shape}; each sequence must be an "
+                "array (n_timesteps, n_features). Pass [X] if X itself is one "
+                "sequence, X[i].reshape(-1, 1) for sequences of one feature."
+            )
+    if sequence.shape[0] == 0:
+        raise ValueError(
+            f"Sequence {i} has 0 time steps; each needs 1 at least: drop it."
+        )
+    place = first_not_finite(sequence)
+    if place is not None:
+        t, name, value = place
+        raise ValueError(
+            f"Sequence {i} contains {'NaN' if value != value else value} at time step "
+            f"{t} in column {name!r}; only finite values are taken. Fill it, or cut "
+            "the sequence there; rows of NaN at the end of a 3-D array are padding."
+        )
+    return sequence
+
+
 def _is_frame(X: Any) -> bool:
     """Whether X is a frame of pandas or polars, or one like theirs."""
     return (hasattr(X, "iloc") or hasattr(X, "to_series")) and hasattr(X, "columns")
@@ -134,18 +270,16 @@ def _refuse_strings_and_dates(X: Any) -> None:
 _NO_NUMBERS = (str, bytes, date, timedelta, np.datetime64, np.timedelta64)
 
 
-def check_n_samples(n_samples: Any) -> int:
-    """A number of rows to draw.
+def check_count(count: Any, parameter: str) -> int:
+    """How many of something to draw.
 
     Raises
     ------
     TypeError, ValueError
         For anything but an integer of at least 1.
     """
-    if isinstance(n_samples, (bool, np.bool_)) or not isinstance(
-        n_samples, numbers.Integral
-    ):
-        raise TypeError(f"n_samples must be an integer >= 1, got {n_samples!r}.")
-    if n_samples < 1:
-        raise ValueError(f"n_samples must be an integer >= 1, got {n_samples!r}.")
-    return int(n_samples)
+    if isinstance(count, (bool, np.bool_)) or not isinstance(count, numbers.Integral):
+        raise TypeError(f"{parameter} must be an integer >= 1, got {count!r}.")
+    if count < 1:
+        raise ValueError(f"{parameter} must be an integer >= 1, got {count!r}.")
+    return int(count)

@@ -10,14 +10,18 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from functools import partial
+from typing import TypeVar
 
 import numpy as np
 import torch
 from scipy import integrate, stats
 from torch import Tensor
 
+from skdensity_ar._innovations import Innovations
 from skdensity_ar._module import DensityModule
+from skdensity_ar._sequences import Frames, SequenceModule, SequenceRows, Table
 from skdensity_ar.conditionals import (
     UNSEEN_MASS,
     Bernoulli,
@@ -29,7 +33,8 @@ from skdensity_ar.conditionals import (
     Mixture,
     PointMass,
 )
-from skdensity_ar.networks import MADE, NADE, Network
+from skdensity_ar.networks import MADE, NADE, Network, Recurrent
+from skdensity_ar.networks._base import Members
 from tests import reference
 
 # A test of chance fails by chance once in a million runs.
@@ -67,6 +72,7 @@ MIXTURES: dict[str, type[Mixture]] = {
 ORDERINGS = ("natural", "reversed", "random")
 
 Block = tuple[Conditional, list[int]]
+M = TypeVar("M", bound=Members)
 
 
 def generator(seed: int = 0) -> torch.Generator:
@@ -82,7 +88,7 @@ def make_orderings(kind: str, n_columns: int, n_members: int, seed: int = 0) -> 
     return torch.stack(drawn)
 
 
-def randomise(network: Network, seed: int = 0, scale: float = 1.0) -> Network:
+def randomise(network: M, seed: int = 0, scale: float = 1.0) -> M:
     """Set every parameter to a draw; a weight that is zero hides mistakes."""
     rng = generator(seed)
     with torch.no_grad():
@@ -206,8 +212,8 @@ def unrolled(network: Network, u: Tensor, context: Tensor | None = None) -> Tens
     return params
 
 
-def members(network: Network) -> list[Network]:
-    return [network.member(e) for e in range(network.ordering.shape[0])]
+def members(network: M) -> list[M]:
+    return [network.member(e) for e in range(network.members[0])]
 
 
 @torch.no_grad()
@@ -565,7 +571,9 @@ def _twin_encode(conditional: Conditional, x: float) -> list[float]:
     return [x][: conditional.n_inputs]
 
 
-def twin_params(network: Network, u: np.ndarray) -> list[np.ndarray]:
+def twin_params(
+    network: Network, u: np.ndarray, context: np.ndarray | None = None
+) -> list[np.ndarray]:
     """Parameters by column of one row u (U,) by the slow twin of one member."""
     w = {name: p.detach().numpy() for name, p in network.named_parameters()}
     depth = len(network.hidden_layer_sizes)
@@ -573,6 +581,9 @@ def twin_params(network: Network, u: np.ndarray) -> list[np.ndarray]:
         "n_inputs": network.n_inputs,
         "n_params": network.n_params,
         "g": reference.ACTIVATIONS[network.activation],
+        "context": context,
+        "C": w.get("C"),
+        "C_hidden": w.get("C_hidden"),
     }
     ordering = network.ordering.tolist()
     if isinstance(network, MADE):
@@ -593,23 +604,31 @@ def twin_params(network: Network, u: np.ndarray) -> list[np.ndarray]:
     )
 
 
+def twin_inputs(module: DensityModule, row: Sequence[float]) -> np.ndarray:
+    """What the network sees of a row, (U,)."""
+    column = module._column_conditionals()
+    terms = zip(column, row, strict=True)
+    return np.array([v for c, x_d in terms for v in _twin_encode(c, x_d)])
+
+
+def twin_member_log_prob(
+    module: DensityModule,
+    e: int,
+    row: Sequence[float],
+    context: np.ndarray | None = None,
+) -> float:
+    """log p_e(row), given a context."""
+    u = twin_inputs(module, row)
+    params = twin_params(module.network.member(e), u, context)
+    terms = zip(module._column_conditionals(), params, row, strict=True)
+    return sum(_twin_conditional(c, p, x_d) for c, p, x_d in terms)
+
+
 def twin_log_prob(module: DensityModule, x) -> np.ndarray:
     """log p(x) of every row by the slow twins, from the weights of the module."""
-    column = module._column_conditionals()
     out = []
     for row in np.asarray(x, dtype=np.float64).tolist():
-        u = np.array(
-            [
-                v
-                for c, x_d in zip(column, row, strict=True)
-                for v in _twin_encode(c, x_d)
-            ]
-        )
-        log_p = []
-        for member in members(module.network):
-            params = twin_params(member, u)
-            terms = zip(column, params, row, strict=True)
-            log_p.append(sum(_twin_conditional(c, p, x_d) for c, p, x_d in terms))
+        log_p = [twin_member_log_prob(module, e, row) for e in range(module.n_members)]
         out.append(reference.ensemble_log_density(log_p))
     return np.array(out)
 
@@ -642,3 +661,399 @@ def check_plane_integrates_to_one(
     density = np.exp(score_samples(rows)).reshape(len(x), len(y))
     total = wx @ density @ wy
     assert abs(total - 1.0) < atol, f"the density integrates to {total}"
+
+
+# Sequences ----------------------------------------------------------------------------
+
+BITS: list[Block] = [(Bernoulli(), [0, 1])]
+REALS: list[Block] = [mixture_block("gaussian_mixture", range(2), 2)]
+
+
+def make_recurrent(
+    cell: str,
+    n_inputs: int,
+    *,
+    layer_sizes: Sequence[int] = (3,),
+    n_members: int = 2,
+    dtype: torch.dtype = FLOAT64,
+    seed: int = 0,
+    scale: float = 1.0,
+    **kwargs,
+) -> Recurrent:
+    """A recurrent network with random weights and states before the first frame."""
+    kwargs = {"layer_sizes": layer_sizes, "cell": cell, "dtype": dtype, **kwargs}
+    return randomise(Recurrent(n_inputs, (n_members,), **kwargs), seed, scale)
+
+
+def make_innovations(
+    real: Sequence[int], ordering: Tensor, n_lags: int, seed: int = 0
+) -> Innovations:
+    """Random predictions from n_lags frames, a triangle L for every ordering."""
+    rng, n_real = generator(seed), len(real)
+
+    def draw(*shape: int) -> Tensor:
+        return 0.3 * torch.randn(shape, generator=rng, dtype=FLOAT64)
+
+    L = torch.zeros((n_lags + 1, len(ordering), n_real, n_real), dtype=FLOAT64)
+    for k, (e, visited) in itertools.product(
+        range(n_lags + 1), enumerate(ordering.tolist())
+    ):
+        order = torch.tensor([list(real).index(d) for d in visited if d in real])
+        diagonal = 0.5 + torch.rand(n_real, generator=rng, dtype=FLOAT64)
+        triangle = draw(n_real, n_real).tril(-1) + diagonal.diag()
+        L[k, e][order[:, None], order] = triangle
+    A, m = draw(n_lags + 1, n_real, n_lags * n_real), draw(n_lags + 1, n_real)
+    return Innovations(torch.tensor(real), A, m, L)
+
+
+def make_sequence_module(
+    cell: str,
+    name: str = "NADE",
+    blocks: Sequence[Block] = BITS,
+    ordering: str | Tensor = "random",
+    *,
+    layer_sizes: Sequence[int] = (3,),
+    n_lags: int = 0,
+    context_to: str = "both",
+    n_members: int = 2,
+    seed: int = 0,
+    **kwargs,
+) -> SequenceModule:
+    """A recurrent network before a module of `make_module`, with random weights.
+
+    Innovations are there if there are lags and real columns.
+    """
+    shared = {"seed": seed, "n_members": n_members, **kwargs}
+    own = {"n_context": layer_sizes[-1], "context_to": context_to}
+    if "hidden_layer_sizes" in shared:
+        own["hidden_layer_sizes"] = shared.pop("hidden_layer_sizes")
+    frame = make_module(name, blocks, ordering, **own, **shared)
+    real = sorted(d for c, columns in blocks if isinstance(c, Mixture) for d in columns)
+    n_inputs, innovations = sum(frame.network.n_inputs), None
+    if n_lags and real:
+        innovations = make_innovations(real, frame.network.ordering, n_lags, seed)
+        n_inputs += len(real)
+    recurrent = make_recurrent(cell, n_inputs, layer_sizes=layer_sizes, **shared)
+    return SequenceModule(recurrent, frame, innovations)
+
+
+def draw_sequences(
+    module: SequenceModule, lengths: Sequence[int], seed: int = 0
+) -> list[Tensor]:
+    """Sequences (T, D) of these lengths: normal, or fair bits, as the module takes."""
+    rng, D = generator(seed), len(module.network.n_inputs)
+    real = isinstance(module.frame.conditionals[0], Mixture)
+    out = []
+    for T in lengths:
+        x = torch.randn((T, D), generator=rng, dtype=FLOAT64)
+        out.append((x if real else x.gt(0.0)).to(module.network.dtype))
+    return out
+
+
+def all_sequences(n_frames: int, n_columns: int) -> Tensor:
+    """Every binary sequence: (2^(T D), T, D)."""
+    bits = itertools.product((0.0, 1.0), repeat=n_frames * n_columns)
+    return torch.tensor(list(bits), dtype=FLOAT64).reshape(-1, n_frames, n_columns)
+
+
+def frame_scores(
+    module: SequenceModule, sequences: Sequence[Tensor], block: int = 32
+) -> list[Tensor]:
+    """log p_e(x_t | x_<t), (E, T) of every sequence, as the estimator asks for it."""
+    lengths = [len(x) for x in sequences]
+    x = torch.cat(list(sequences))
+    return list(module.frame_log_prob(x, np.array(lengths), block).split(lengths, 1))
+
+
+def sequence_log_prob(module: SequenceModule, x: Tensor) -> Tensor:
+    """log (1/E) Σ_e Π_t p_e(x_t | x_<t) of equally long sequences (n, T, D)."""
+    n, T, _ = x.shape
+    log_p = module.frame_log_prob(x.flatten(0, 1), np.full(n, T), 4096)
+    log_p = log_p.unflatten(1, (n, T))
+    return log_p.sum(-1).logsumexp(0) - math.log(module.n_members)
+
+
+def examples(table: Table, lengths: Sequence[int], window: int, skips=None):
+    """The sequences of a table as examples for training."""
+    n_frames = np.array(lengths)
+    skips = np.zeros_like(n_frames) if skips is None else np.array(skips)
+    begins = np.cumsum(n_frames) - n_frames
+    return SequenceRows(table, begins, n_frames, skips, window)
+
+
+def rows_of(
+    module: SequenceModule, sequences: Sequence[Tensor], window: int, skips=None
+) -> SequenceRows:
+    """The sequences as examples for training."""
+    lengths = [len(x) for x in sequences]
+    table = module.table(torch.cat(list(sequences)), np.array(lengths))
+    return examples(table, lengths, window, skips)
+
+
+def every_example(rows: SequenceRows, n_members: int) -> Tensor:
+    """All examples for every member, in an order of its own: (members, n)."""
+    n = len(rows.lengths)
+    return torch.stack([torch.arange(n).roll(e) for e in range(n_members)])
+
+
+def whole(module: SequenceModule, sequences: Sequence[Tensor]) -> Frames:
+    """The same sequences for every member, in one window, the longest first."""
+    sequences = sorted(sequences, key=len, reverse=True)
+    rows = rows_of(module, sequences, max(len(x) for x in sequences))
+    index = torch.arange(len(sequences)).expand(module.n_members, -1)
+    (window,) = rows.batches(index, len(sequences))
+    return window.take()
+
+
+def places(sizes: Sequence[int]) -> tuple[Tensor, Tensor]:
+    """Lane and step of every packed frame."""
+    lane = torch.cat([torch.arange(n) for n in sizes])
+    return lane, torch.arange(len(sizes)).repeat_interleave(torch.tensor(sizes))
+
+
+def twin_layers(recurrent: Recurrent) -> list[reference.Layer]:
+    """The layers of one member as the slow twins take them."""
+    w = {name: p.detach().double().numpy() for name, p in recurrent.named_parameters()}
+    names = ("h", "c") if recurrent.cell == "lstm" else ("h",)
+    return [
+        (
+            w[f"W_in{i}"],
+            w[f"W_rec{i}"],
+            w[f"b_h{i}"],
+            tuple(w[f"{name}_0{i}"] for name in names),
+        )
+        for i in range(len(recurrent.layer_sizes))
+    ]
+
+
+def twin_frame_scores(module: SequenceModule, x: Tensor) -> np.ndarray:
+    """log p_e(x_t | x_<t) of one sequence x (T, D) by the slow twins: (E, T)."""
+    values, out = x.double().numpy(), []
+    given = module.innovations
+    for e, recurrent in enumerate(members(module.recurrent)):
+        u = np.array([twin_inputs(module.frame, row) for row in values.tolist()])
+        z, log_det = values, np.zeros(len(values))
+        if given is not None:
+            real = given.real.tolist()
+            A, m, L = (v.numpy() for v in (given.A, given.m, given.L[:, e]))
+            z, log_det = reference.innovations(values, real, A, m, L)
+            left = [[reference.compress(row[d]) for d in real] for row in z]
+            u = np.concatenate([u, np.array(left)], 1)
+        scores = reference.sequence_log_prob(
+            z,
+            u,
+            twin_layers(recurrent),
+            reference.STEPS[recurrent.cell],
+            partial(twin_member_log_prob, module.frame, e),
+        )
+        out.append(np.array(scores) - log_det)
+    return np.array(out)
+
+
+def check_frames_equal_twin(
+    module: SequenceModule, sequences: Sequence[Tensor], *, atol: float
+) -> None:
+    """Scores of every frame are those of the slow twins."""
+    for x, scores in zip(sequences, frame_scores(module, sequences), strict=True):
+        twin = twin_frame_scores(module, x)
+        np.testing.assert_allclose(scores, twin, atol=atol, rtol=atol)
+
+
+def check_sequences_sum_to_one(
+    module: SequenceModule, n_frames: int, *, atol: float = 1e-12
+) -> None:
+    """The probabilities of all binary sequences of one length sum to one."""
+    x = all_sequences(n_frames, len(module.network.n_inputs))
+    total = sequence_log_prob(module, x).exp().sum().item()
+    assert abs(total - 1.0) < atol, f"probabilities sum to {total:.15f}"
+
+
+def check_order_of_frames(module: SequenceModule, x: Tensor) -> None:
+    """∂ params of (t, column) / ∂ u: 0.0 for itself, later columns, later frames.
+
+    Every earlier frame is seen; x (T, D) is one sequence.
+    """
+    T = len(x)
+    for e in range(module.n_members):
+        recurrent, network = module.recurrent.member(e), module.network.member(e)
+
+        def params(u, recurrent=recurrent, network=network):
+            contexts, _ = recurrent(u, [1] * T, recurrent.start(1))
+            return network(u, contexts)
+
+        jacobian = torch.autograd.functional.jacobian(params, module.frame.encode(x))
+        m_in = positions_of_units(network.ordering, network.n_inputs)
+        m_out = positions_of_units(network.ordering, network.n_params)
+        for t, s in itertools.product(range(T), repeat=2):
+            seen = jacobian[t, :, s] != 0.0  # (P, U)
+            if s < t:
+                assert seen.all(), "an earlier frame is not seen"
+            if s == t:
+                before = m_in[None, :] < m_out[:, None]
+                assert not seen[~before].any(), "a later column is seen"
+                assert seen[before].any(), "no earlier column is seen"
+            if s > t:
+                assert not seen.any(), "a later frame is seen"
+
+
+def check_reach_of_frames(module: SequenceModule, sequences: Sequence[Tensor]) -> None:
+    """A frame's loss moves with the frames of its own sequence up to itself alone.
+
+    The members have different sequences, the longest first.
+    """
+    index = torch.arange(len(sequences)).unflatten(0, (module.n_members, -1))
+    lengths = [len(x) for x in sequences]
+    sequence = torch.arange(len(sequences)).repeat_interleave(torch.tensor(lengths))
+    step = torch.cat([torch.arange(T) for T in lengths])
+
+    def frames(x):
+        rows = rows_of(module, x.split(lengths), max(lengths))
+        (window,) = rows.batches(index, index.shape[1])
+        return window.take()
+
+    x = torch.cat(list(sequences))
+    jacobian = torch.autograd.functional.jacobian(lambda x: module.loss(frames(x)), x)
+    seen = (jacobian != 0.0).any(-1)  # of packed frames (E, N), by frames of the table
+    lane, t = places(frames(x).sizes)
+    for e in range(module.n_members):
+        mine = index[e, lane]
+        counts = t < torch.tensor(lengths)[mine]
+        visible = (sequence == mine[:, None]) & (step <= t[:, None]) & counts[:, None]
+        assert torch.equal(seen[e], visible), "a frame moves with others than its past"
+
+
+@torch.no_grad()
+def check_contexts_equal_steps(
+    recurrent: Recurrent, u: Tensor, sizes: Sequence[int], *, atol: float
+) -> None:
+    """Packed sequences all at once, step by step, and each alone: the same contexts.
+
+    u (members, N, U), packed by `sizes`.
+    """
+    close = partial(torch.testing.assert_close, atol=atol, rtol=atol)
+    contexts, after = recurrent(u, sizes, recurrent.start(sizes[0]))
+    state = recurrent.start(sizes[0])
+    for u_t, expected in zip(
+        u.split(sizes, -2), contexts.split(sizes, -2), strict=True
+    ):
+        n = u_t.shape[-2]
+        close(recurrent.context(state)[..., :n, :], expected)
+        given, state = recurrent(u_t, [n], state)
+        close(given, expected)
+    close(state, after)
+
+    lane, _ = places(sizes)
+    for i in range(sizes[0]):
+        mine = lane == i
+        alone, _ = recurrent(u[:, mine], [1] * int(mine.sum()), recurrent.start(1))
+        close(alone, contexts[:, mine])
+    for e, member in enumerate(members(recurrent)):
+        own, _ = member(u[e], sizes, member.start(sizes[0]))
+        close(own, contexts[e])
+
+
+@torch.no_grad()
+def check_windows_equal_scores(
+    module: SequenceModule,
+    sequences: Sequence[Tensor],
+    window: int,
+    size: int,
+    *,
+    atol: float = 1e-10,
+) -> None:
+    """Windows with the state carried on make up the whole sequences."""
+    rows = rows_of(module, sequences, window)
+    index = every_example(rows, module.n_members)
+    total = torch.zeros(module.n_members, dtype=FLOAT64)
+    for batch in rows.batches(index, size):
+        total += module.member_log_prob(batch.take()).sum(-1)
+    expected = sum(s.sum(1) for s in frame_scores(module, sequences))
+    torch.testing.assert_close(total, expected, atol=atol, rtol=atol)
+
+
+def check_scores_stand_alone(
+    module: SequenceModule, sequences: Sequence[Tensor], *, atol: float
+) -> None:
+    """A sequence's scores are the same alone, in any batch and in any order."""
+    batch = frame_scores(module, sequences)
+    backwards = frame_scores(module, sequences[::-1])[::-1]
+    doubled = frame_scores(module, [*sequences, *sequences])[len(sequences) :]
+    for i, x in enumerate(sequences):
+        (alone,) = frame_scores(module, [x])
+        for other in (batch[i], backwards[i], doubled[i]):
+            torch.testing.assert_close(other, alone, atol=atol, rtol=0.0)
+
+
+def check_every_frame_counts_once(
+    lengths: Sequence[int],
+    skips: Sequence[int],
+    window: int,
+    size: int,
+    *,
+    n_members: int = 3,
+    n_examples: int | None = None,
+    seed: int = 0,
+) -> None:
+    """The windows of an epoch hold each member's frames once, and no others."""
+    frames = torch.arange(float(sum(lengths)), dtype=FLOAT64)[:, None]
+    nothing = torch.zeros((n_members, len(frames)), dtype=FLOAT64)
+    table = Table(frames, frames.expand(n_members, -1, -1), nothing)
+    rows = examples(table, lengths, window, skips)
+    rng = generator(seed)
+    drawn = [torch.randperm(len(lengths), generator=rng) for _ in range(n_members)]
+    index = torch.stack(drawn)[:, :n_examples]
+    counted, read = torch.zeros((2, n_members, len(frames)), dtype=torch.long)
+    batches = rows.batches(index, size, generator(seed))
+    for batch in batches:
+        taken = batch.take()
+        assert taken.weight.shape == (n_members, batch.n)
+        assert taken.x.shape == (n_members, batch.n, 1)
+        assert torch.equal(taken.z, taken.x)
+        assert sum(taken.sizes) == batch.n
+        assert 1 <= len(taken.sizes) <= window
+        assert all(a >= b >= 1 for a, b in itertools.pairwise([*taken.sizes, 1]))
+        assert set(taken.weight.unique().tolist()) <= {0.0, 1.0}
+        assert taken.any_counts == bool(taken.weight.any())
+        for e in range(n_members):
+            ids = taken.x[e, :, 0].long()
+            read[e].index_add_(0, ids, torch.ones_like(ids))
+            counted[e].index_add_(0, ids, taken.weight[e].long())
+    expected = torch.zeros_like(counted)
+    for e, example in itertools.product(range(n_members), range(index.shape[1])):
+        i = index[e, example]
+        expected[e, rows.begins[i] + skips[i] : rows.begins[i] + lengths[i]] = 1
+    assert torch.equal(counted, expected)
+    for e in range(n_members):  # those that do not count are read all the same
+        for i in index[e]:
+            assert (read[e, rows.begins[i] : rows.begins[i] + lengths[i]] >= 1).all()
+    assert torch.equal(rows.n_rows(index), expected.sum(1).double())
+    share = rows.n_rows(index).clamp(min=1.0) / len(batches)
+    assert all(torch.equal(batch.share, share) for batch in batches)
+
+
+def check_samples_follow_sequences(
+    module: SequenceModule, n_frames: int, n: int = 20000
+) -> None:
+    """Draws of binary sequences have the frequencies that the scores say."""
+    x = all_sequences(n_frames, len(module.network.n_inputs))
+    p = sequence_log_prob(module, x).exp()
+    drawn = torch.stack(module.sample([n_frames] * n, generator(7)))
+    check_frequencies(count_rows(drawn.flatten(1), x.flatten(1)), p)
+
+
+def check_window_keeps_its_gradient(module: SequenceModule, x: Tensor) -> None:
+    """A window's loss moves with the frames before it; its gradient stops there."""
+    rows = rows_of(module, [x], 3)
+    first, second = rows.batches(every_example(rows, module.n_members))[:2]
+    before = first.take().x.requires_grad_()
+
+    def losses(x_before):
+        first.carry.state = None
+        module.loss(replace(first.take(), x=x_before, z=x_before))
+        return module.loss(second.take())
+
+    loss = losses(before)
+    (gradient,) = torch.autograd.grad(loss.sum(), before, allow_unused=True)
+    assert gradient is None, "the gradient reaches into the window before"
+    with torch.no_grad():
+        assert (losses(before + 0.5) != loss).any(1).all(), "the state is not carried"

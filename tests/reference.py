@@ -12,6 +12,8 @@ Uria, Murray & Larochelle (2013), RNADE.
 Germain, Gregor, Murray & Larochelle (2015), MADE.
 Uria, Côté, Gregor, Murray & Larochelle (2016), Neural autoregressive distribution
 estimation.
+Supplementary material for RNN-RNADE, a tractable model for high-dimensional real
+valued sequences.
 Equations carry the numbers that the package's docstrings use for the same lines.
 """
 
@@ -78,6 +80,9 @@ def nade_params(
     g: Activation = sigmoid,
     rho: Array | None = None,
     deeper: Sequence[tuple[Array, Array]] = (),
+    context: Array | None = None,
+    C: Array | None = None,
+    C_hidden: Array | None = None,
 ) -> list[Array]:
     """Parameters of every column.
 
@@ -85,7 +90,13 @@ def nade_params(
     h_d = g(ρ_d a_d)                               (2013, eq. 3)
     h_d ← g(W^l h_d + c^l),  l = 2, 3, …           (2016, section 6: Deep NADE)
     params_d = b_d + V_d h_d                       (2011, eq. 3)
+
+    A context adds C context to b and, where it goes there, C_hidden context to c.
     """
+    if context is not None:
+        b = b + C @ context
+        if C_hidden is not None:
+            c = c + C_hidden @ context
     inputs, outputs = units_of(n_inputs), units_of(n_params)
     params: list[Array] = [np.empty(0)] * len(ordering)
     for t, d in enumerate(ordering):
@@ -178,12 +189,22 @@ def made_params(
     n_inputs: Sequence[int],
     n_params: Sequence[int],
     g: Activation = relu,
+    context: Array | None = None,
+    C: Array | None = None,
+    C_hidden: Array | None = None,
 ) -> list[Array]:
     """Parameters of every column.
 
     h⁰ = u,  hˡ = g(bˡ + (Wˡ ⊙ M^Wˡ) hˡ⁻¹)         (2015, eq. 7-8)
     params = c + (V ⊙ M^V) hᴸ + (A ⊙ M^A) u          (2015, eq. 9-10)
+
+    A context adds C context to c and, where it goes there, C_hidden context to b¹.
     """
+    if context is not None:
+        c = c + C @ context
+        if C_hidden is not None:
+            (W_1, b_1), *others = layers
+            layers = [(W_1, b_1 + C_hidden @ context), *others]
     sizes = [W.shape[0] for W, _ in layers]
     m_in, m_hidden = made_degrees(ordering, n_inputs, sizes)
     m_out, _ = made_degrees(ordering, n_params, ())
@@ -379,7 +400,7 @@ def rnade_gradients(
     13. Notation: σ stands for the sigmoid, for the scales and as an upper index.
 
     The lines for h, z, α, μ, σ, π (given 4.), ∂z^α, ∂z^μ, ∂b and ∂c hold as printed.
-    Algorithm 2 repeats all of these in its lines 118-146.
+    Algorithm 2 repeats all of these in its lines 113-147.
     """
     D, H = len(x), len(c)
     (V_alpha, V_mu, V_sigma), (b_alpha, b_mu, b_sigma) = V, b
@@ -434,4 +455,208 @@ def rnade_gradients(
         grad["W"][:, d] = da * x[d]  # erratum 12: before position d joins
         da = da + rho[d] * dpsi  # erratum 11
     grad["c"] = da
+    return log_p, grad
+
+
+# Recurrent networks -------------------------------------------------------------------
+
+# A layer's state is (h,), an LSTM's (h, c); R units. W_in (gates R, U), W_rec (gates R,
+# R) and b_h (gates R,) hold the gates one below the other.
+LayerState = tuple[Array, ...]
+Step = Callable[[Array, LayerState, Array, Array, Array], LayerState]
+Layer = tuple[Array, Array, Array, LayerState]  # W_in, W_rec, b_h, the state at 0
+
+
+def rnn_step(
+    u: Array, state: LayerState, W_in: Array, W_rec: Array, b_h: Array
+) -> LayerState:
+    """h_t = σ(W_in u_t + W_rec h_{t-1} + b_h), as the supplement's gradients imply."""
+    (h,) = state
+    return (sigmoid(W_in @ u + W_rec @ h + b_h),)
+
+
+def gru_step(
+    u: Array, state: LayerState, W_in: Array, W_rec: Array, b_h: Array
+) -> LayerState:
+    """Cho et al. (2014), with the reset gate after the product, as cuDNN has it.
+
+    r = σ(W_in^r u + W_rec^r h + b^r),  z = σ(W_in^z u + W_rec^z h + b^z)
+    n = tanh(W_in^n u + b^n + r ⊙ (W_rec^n h))        (in the paper: W_rec^n (r ⊙ h))
+    h_t = (1 - z) ⊙ n + z ⊙ h_{t-1}
+    """
+    (h,) = state
+    W_r, W_z, W_n = np.split(W_in, 3)
+    U_r, U_z, U_n = np.split(W_rec, 3)
+    b_r, b_z, b_n = np.split(b_h, 3)
+    r = sigmoid(W_r @ u + U_r @ h + b_r)
+    z = sigmoid(W_z @ u + U_z @ h + b_z)
+    n = np.tanh(W_n @ u + b_n + r * (U_n @ h))
+    return ((1.0 - z) * n + z * h,)
+
+
+def lstm_step(
+    u: Array, state: LayerState, W_in: Array, W_rec: Array, b_h: Array
+) -> LayerState:
+    """Hochreiter & Schmidhuber (1997), with a forget gate, without peepholes.
+
+    i, f, o = σ(W_in u + W_rec h + b_h),  g = tanh(W_in^g u + W_rec^g h + b^g)
+    c_t = f ⊙ c_{t-1} + i ⊙ g,  h_t = o ⊙ tanh(c_t)
+    """
+    h, c = state
+    W_i, W_f, W_o, W_g = np.split(W_in, 4)
+    U_i, U_f, U_o, U_g = np.split(W_rec, 4)
+    b_i, b_f, b_o, b_g = np.split(b_h, 4)
+    i = sigmoid(W_i @ u + U_i @ h + b_i)
+    f = sigmoid(W_f @ u + U_f @ h + b_f)
+    o = sigmoid(W_o @ u + U_o @ h + b_o)
+    g = np.tanh(W_g @ u + U_g @ h + b_g)
+    c = f * c + i * g
+    return o * np.tanh(c), c
+
+
+STEPS: dict[str, Step] = {"rnn": rnn_step, "gru": gru_step, "lstm": lstm_step}
+
+
+def contexts(u: Array, layers: Sequence[Layer], step: Step) -> list[Array]:
+    """What frame t is given: h_{t-1} of the last layer, for every frame of u (T, U).
+
+    Everything before t is run through anew for each t.
+    """
+    out = []
+    for t in range(len(u)):
+        states = [state_0 for _, _, _, state_0 in layers]
+        for s in range(t):
+            below = u[s]
+            for i, (W_in, W_rec, b_h, _) in enumerate(layers):
+                states[i] = step(below, states[i], W_in, W_rec, b_h)
+                below = states[i][0]
+        out.append(states[-1][0])
+    return out
+
+
+def innovations(
+    x: Array, real: Sequence[int], A: Array, m: Array, L: Array
+) -> tuple[Array, list[float]]:
+    """z_t and log det L of every frame: x_t = m + A (x_{t-1}, …, x_{t-p}) + L z_t.
+
+    On the real columns of x (T, D); A, m and L hold one set for frames with 0, 1, …,
+    p - 1 and at least p frames before them. Far lags are compressed.
+    """
+    z, log_det, p, R = x.copy(), [], len(A) - 1, len(real)
+    for t in range(len(x)):
+        k = min(t, p)
+        prediction = m[k].copy()
+        for lag in range(1, k + 1):
+            for j in range(R):
+                seen = compress(x[t - lag, real[j]])
+                prediction += A[k][:, (lag - 1) * R + j] * seen
+        z[t, real] = np.linalg.solve(L[k], x[t, real] - prediction)
+        log_det.append(math.log(np.linalg.det(L[k])))
+    return z, log_det
+
+
+def sequence_log_prob(
+    x: Array,
+    u: Array,
+    layers: Sequence[Layer],
+    step: Step,
+    frame_log_prob: Callable[[Array, Array], float],
+) -> list[float]:
+    """log p(x_t | x_<t) = frame_log_prob(x_t, h_{t-1}) of every frame.
+
+    x (T, D) are the values, u (T, U) what the recurrence sees of them.
+    """
+    given = contexts(u, layers, step)
+    return [frame_log_prob(x[t], given[t]) for t in range(len(x))]
+
+
+# RNN-RNADE ----------------------------------------------------------------------------
+
+
+def rnn_rnade_gradients(
+    x: Array,
+    W: Array,
+    c: Array,
+    rho: Array,
+    V: tuple[Array, Array, Array],
+    b: tuple[Array, Array, Array],
+    W_context: tuple[Array, Array, Array],
+    W_in: Array,
+    W_rec: Array,
+    b_h: Array,
+    h_0: Array,
+) -> tuple[float, dict[str, Array]]:
+    """log p(x_1 … x_T) and its gradients by Algorithm 2 of the supplement, corrected.
+
+    x (T, D). Sigmoid RNN of R units; W_context = (W_α, W_μ, W_σ), each (D K, R), make
+    a frame's biases. The other shapes as in `rnade_gradients`, which is Algorithm 1
+    and lines 113-147 of this one.
+
+    Errata of the algorithm as printed; 1-13, of Algorithm 1, hold for lines 113-147
+    too. "Wrong" changes the result, "missing" is a step or a result that is not there,
+    "notation" is what the letters cannot mean.
+
+    14. Missing: the pass forward. From h^0, h^t = σ(W_in x_t + W_rec h^{t-1} + b_h) for
+        t = 1 … T, and in frame t b_t = b + W h^{t-1}, for α, μ, σ.
+    15. Notation: h_t and ∂h of lines 119-138 are RNADE's hidden layer at column d, h^t
+        and ∂h^t of lines 148-158 the state of the RNN. x_d without a t is x_d^t (lines
+        115, 131, 134, 141); ∂b_t (lines 148-154) is ∂b_{d(t)} of all D columns, one
+        below the other.
+    16. Wrong: ∂a is not set back to 0 for a new frame. Set once before line 112 (see
+        erratum 2) it takes the columns of frame t+1 into frame t.
+    17. Wrong: ∂V_d, ∂W_d and ∂c (lines 129, 132, 135, 141, 143) are overwritten in
+        every frame, so that frame 1, the last visited, alone remains. They are sums
+        over t, as lines 148-150 and 156-158 are. ∂ρ_d(t) (line 139) is kept by frame,
+        but its sum ∂ρ_d is missing.
+    18. Missing: the biases b = (b^α, b^μ, b^σ), of which ∂b_{d(t)} is frame t's share
+        (lines 130, 133, 136): ∂b = Σ_t ∂b_t.
+    19. Wrong: line 152. There is no b_{T+1}: nothing is predicted from h^T and it
+        makes no further state, so ∂h^T = 0. (Lines 151-155 are right for ∂h^{t-1}, with
+        t - 1 for each t in them but that of the `if`, and after lines 156-158.)
+    20. Wrong: line 154 goes back through W_rec. By line 157 it acts as W_rec h^{t-1},
+        so its transpose goes back.
+    21. Notation: W_α ∂b_{t+1}^α and the like (lines 152 and 154). By lines 148-150 W_α
+        is D K × R, and W_αᵀ goes back. (Wrong if D K = R, where it can be read.)
+    22. Notation: the products with h^t (1 - h^t) (lines 154, 156-158) are elementwise,
+        and come first: W_recᵀ (∂h ⊙ h ⊙ (1 - h)). From left to right, (W_recᵀ ∂h) ⊙
+        h ⊙ (1 - h), line 154 is wrong.
+    23. Missing: ∂h^0, if h^0 is learned, which is line 154 at t = 0.
+    24. Missing: the sums of lines 148-150 and 156-158 start at 0.
+
+    Right, given 22. and 24., are lines 148-150 (the biases of frame t are made from
+    h^{t-1}, at t = 1 from h^0) and 156-158 (x_t is seen by h^t, which frame t + 1 is
+    the first to be given; at t = T they add 0).
+    """
+    T, parts = len(x), ("alpha", "mu", "sigma")
+    h = [h_0]  # erratum 14
+    for t in range(1, T + 1):
+        h.append(sigmoid(W_in @ x[t - 1] + W_rec @ h[t - 1] + b_h))
+
+    log_p = 0.0
+    grad = {"b_h": np.zeros_like(b_h), "W_rec": np.zeros_like(W_rec)}  # erratum 24
+    grad["W_in"] = np.zeros_like(W_in)
+    for part, W_p in zip(parts, W_context, strict=True):
+        grad[f"W_{part}"] = np.zeros_like(W_p)
+    dh = np.zeros_like(h_0)  # ∂h^T: erratum 19
+    for t in range(T, 0, -1):
+        b_t = tuple(
+            b_p + (W_p @ h[t - 1]).reshape(b_p.shape)
+            for b_p, W_p in zip(b, W_context, strict=True)
+        )
+        log_p_t, frame = rnade_gradients(x[t - 1], W, c, rho, V, b_t)  # erratum 16
+        log_p += log_p_t
+        for name, of_frame in frame.items():
+            grad[name] = grad.get(name, 0.0) + of_frame  # errata 17, 18
+
+        dpsi = dh * h[t] * (1.0 - h[t])  # erratum 22
+        grad["b_h"] += dpsi
+        grad["W_rec"] += np.outer(dpsi, h[t - 1])
+        grad["W_in"] += np.outer(dpsi, x[t - 1])
+
+        dh = W_rec.T @ dpsi  # ∂h^{t-1}: errata 19, 20
+        for part, W_p in zip(parts, W_context, strict=True):
+            db_p = frame[f"b_{part}"].ravel()
+            grad[f"W_{part}"] += np.outer(db_p, h[t - 1])
+            dh = dh + W_p.T @ db_p  # erratum 21
+    grad["h_0"] = dh  # erratum 23
     return log_p, grad

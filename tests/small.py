@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import polars as pl
 
-from skdensity_ar import MADEDensity, NADEDensity, RNADEDensity
+from skdensity_ar import RNNRNADE, MADEDensity, NADEDensity, RNADEDensity
 
 SMALL = {
     "hidden_layer_sizes": (8,),
@@ -19,7 +19,8 @@ SMALL = {
 
 def small(cls, **params):
     """A density of this class that trains for three epochs."""
-    return cls(**{**SMALL, **params})
+    own = {"recurrent_layer_sizes": (6,)} if cls is RNNRNADE else {}
+    return cls(**{**SMALL, **own, **params})
 
 
 def reals(n=60, D=3, seed=0):
@@ -60,6 +61,13 @@ def mixed_frame(n=60, seed=0):
     return frame
 
 
+def sequences(n=12, D=3, seed=0, longest=7):
+    """Smooth real sequences of 1 … `longest` frames."""
+    rng = np.random.default_rng(seed)
+    lengths = [1 + i % longest for i in range(n)]
+    return [rng.normal(size=(T, D)).cumsum(0) for T in lengths]
+
+
 def to_polars(frame):
     """The same frame in polars (whose own from_pandas needs pyarrow)."""
     categories = [name for name, kind in frame.dtypes.items() if kind == "category"]
@@ -74,4 +82,6 @@ def to_polars(frame):
 
 # Every class with a table that suits it.
 DENSITIES = {NADEDensity: codes, MADEDensity: reals, RNADEDensity: reals}
+# These and the density of sequences.
+EVERY = {**DENSITIES, RNNRNADE: sequences}
 TABLES = {"codes": codes, "binaries": binaries, "reals": reals, "mixed": mixed_frame}

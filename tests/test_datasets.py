@@ -12,6 +12,7 @@ from sklearn.model_selection import PredefinedSplit
 from skdensity_ar import datasets
 from skdensity_ar.datasets import (
     load_binary_digits,
+    load_japanese_vowels,
     load_penguins,
     load_wine_quality_red,
 )
@@ -113,17 +114,57 @@ def test_binary_digits_are_thresholded_digits():
     np.testing.assert_array_equal(y, load_digits().target)
 
 
+def test_vowels_have_the_published_sequences():
+    vowels = load_japanese_vowels()
+    assert len(vowels.data) == 640 and vowels.target.dtype == np.int64
+    assert {x.shape[1] for x in vowels.data} == {12}
+    assert {x.dtype for x in vowels.data} == {np.dtype(np.float64)}
+    lengths = np.array([len(x) for x in vowels.data])
+    assert (lengths.min(), lengths.max()) == (7, 29)
+    assert lengths[vowels.train_index].sum() == 4274
+    assert lengths[vowels.test_index].sum() == 5687
+    both = np.concatenate([vowels.train_index, vowels.test_index])
+    np.testing.assert_array_equal(both, np.arange(640))
+
+
+def test_vowels_have_the_published_speakers():
+    X, speakers = load_japanese_vowels(return_X_y=True)
+    vowels = load_japanese_vowels()
+    published = {
+        "train_index": [30] * 9,
+        "test_index": [31, 35, 88, 44, 29, 24, 40, 50, 29],
+    }
+    for part, counts in published.items():
+        expected = np.repeat(np.arange(1, 10), counts)
+        np.testing.assert_array_equal(speakers[vowels[part]], expected)
+    for x, same in zip(X, vowels.data, strict=True):
+        np.testing.assert_array_equal(x, same)
+
+
+def test_vowels_have_the_published_decimals():
+    # The first line of UCI's ae.train.
+    first = "1.860936 -0.207383 0.261557 -0.214562 -0.171253 -0.118167 -0.277557"
+    assert load_japanese_vowels().data[0][0, :7].tolist() == [
+        float(cell) for cell in first.split()
+    ]
+
+
 @pytest.mark.parametrize("name", datasets.__all__)
 def test_every_bunch_describes_itself_with_its_source(name):
     bunch = getattr(datasets, name)()
     assert "Notes" in bunch.DESCR and "https://" in bunch.DESCR
-    assert len(bunch.feature_names) == bunch.data.shape[1]
+    table = bunch.data[0] if isinstance(bunch.data, list) else bunch.data
+    assert len(bunch.feature_names) == table.shape[1]
 
 
 def test_credit_and_licences_are_shipped_with_the_files():
     folder = resources.files("skdensity_ar.datasets") / "data"
     readme = (folder / "README.md").read_text(encoding="utf-8")
     files = {path.name for path in folder.iterdir()} - {"README.md"}
-    assert files == {"winequality_red.csv.gz", "penguins.csv.gz"}
-    for words in (*files, "CC BY 4.0", "CC0", "Cortez", "Gorman", "Horst"):
+    assert files == {
+        "winequality_red.csv.gz",
+        "penguins.csv.gz",
+        "japanese_vowels.npz",
+    }
+    for words in (*files, "CC BY 4.0", "CC0", "Cortez", "Gorman", "Horst", "Kudo"):
         assert words in readme

@@ -3,6 +3,7 @@
 Every check is run on the code as it is, where it must pass, and with the mistake.
 """
 
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
@@ -10,18 +11,20 @@ import pytest
 import torch
 from torch.nn.functional import logsigmoid, softplus
 
-from skdensity_ar import _training
+from skdensity_ar import _innovations, _sequences, _training
 from skdensity_ar._columns import Columns
 from skdensity_ar._module import DensityModule
+from skdensity_ar._sequences import SequenceModule, Window
 from skdensity_ar.conditionals import (
     Bernoulli,
     Categorical,
     GaussianMixture,
     Mixture,
 )
-from skdensity_ar.estimators import RNADEDensity
-from skdensity_ar.networks import MADE, NADE, _masks
-from tests import properties, reference, test_training
+from skdensity_ar.estimators import RNNRNADE, RNADEDensity
+from skdensity_ar.estimators import _sequences as sequence_estimators
+from skdensity_ar.networks import CELLS, MADE, NADE, Recurrent, _masks
+from tests import properties, reference, test_sequences, test_training
 
 BITS = [(Bernoulli(), list(range(5)))]
 CODES = [(Categorical(3), list(range(3)))]
@@ -84,6 +87,107 @@ def plane() -> None:
     properties.check_plane_integrates_to_one(
         density.score_samples, (10.0, -3.0), (20.0, 0.5)
     )
+
+
+def sequence_module(cell="gru", name="NADE", blocks=properties.BITS, **kwargs):
+    """Members that differ: what is averaged, and when, is seen."""
+    return properties.make_sequence_module(cell, name, blocks, scale=2.0, **kwargs)
+
+
+def frames_sum_to_one(cell: str) -> None:
+    properties.check_sequences_sum_to_one(sequence_module(cell), 3)
+
+
+def frame_order(cell: str) -> None:
+    module = sequence_module(cell, blocks=properties.REALS)
+    (x,) = properties.draw_sequences(module, [4])
+    properties.check_order_of_frames(module, x)
+
+
+def frame_reach(cell: str, n_lags: int = 0) -> None:
+    module = sequence_module(cell, blocks=properties.REALS, n_lags=n_lags)
+    sequences = properties.draw_sequences(module, [3, 2, 2, 4, 3, 1])
+    properties.check_reach_of_frames(module, sequences)
+
+
+def innovations_reach() -> None:
+    frame_reach("gru", n_lags=2)
+
+
+def innovations_twin() -> None:
+    frame_twin("gru", blocks=properties.REALS, n_lags=2)
+
+
+def frames_integrate() -> None:
+    check = test_sequences.test_a_density_of_two_real_numbers_integrates_to_one
+    with pytest.MonkeyPatch.context() as patch:
+        check("gru", "NADE", 1, 2, 1, patch)
+
+
+def frame_twin(cell: str, name: str = "NADE", **kwargs) -> None:
+    module = sequence_module(cell, name, **kwargs)
+    sequences = properties.draw_sequences(module, [4, 2])
+    properties.check_frames_equal_twin(module, sequences, atol=1e-10)
+
+
+def frame_counts(cell: str) -> None:
+    properties.check_samples_follow_sequences(sequence_module(cell), 2)
+
+
+def frame_steps(cell: str) -> None:
+    recurrent = properties.make_recurrent(cell, 2)
+    u = torch.randn((2, 9, 2), generator=properties.generator(3), dtype=recurrent.dtype)
+    properties.check_contexts_equal_steps(recurrent, u, [3, 3, 2, 1], atol=1e-10)
+
+
+def company(cell: str) -> None:
+    module = sequence_module(cell)
+    sequences = properties.draw_sequences(module, [3, 3, 5, 20, *[2] * 20])
+    properties.check_scores_stand_alone(module, sequences, atol=1e-10)
+
+
+def windows(cell: str) -> None:
+    module = sequence_module(cell)
+    sequences = properties.draw_sequences(module, [7] * 4)
+    properties.check_windows_equal_scores(module, sequences, 3, 2)
+
+
+def window_gradient(cell: str) -> None:
+    module = sequence_module(cell, blocks=properties.REALS)
+    (x,) = properties.draw_sequences(module, [7])
+    properties.check_window_keeps_its_gradient(module, x)
+
+
+def packing() -> None:
+    properties.check_every_frame_counts_once([3, 7, 1, 4, 9], [1, 0, 0, 2, 5], 3, 2)
+
+
+def bit_sequences() -> tuple[RNNRNADE, np.ndarray]:
+    """A fitted density with random weights, and all sequences of two frames."""
+    x = properties.all_sequences(2, 2).numpy()
+    density = RNNRNADE((3,), (4,), n_orderings=2, max_iter=1, early_stopping=False)
+    density.set_params(random_state=0, device="cpu", dtype="float64").fit(list(x))
+    properties.randomise(density.module_.recurrent, 1, 2.0)
+    properties.randomise(density.module_.network, 2, 2.0)
+    return density, x
+
+
+def scores_sum_to_one() -> None:
+    density, x = bit_sequences()
+    properties.check_sums_to_one(density.score_samples(x))
+
+
+def scores_count() -> None:
+    density, x = bit_sequences()
+    drawn = np.stack(density.sample(20000, 2, random_state=0))
+    counted = properties.count_rows(drawn.reshape(-1, 4), x.reshape(-1, 4))
+    properties.check_frequencies(counted, np.exp(density.score_samples(x)))
+
+
+def steps_sum_to_scores() -> None:
+    density, x = bit_sequences()
+    totals = [steps.sum() for steps in density.score_timesteps(x)]
+    np.testing.assert_allclose(totals, density.score_samples(x), atol=1e-10)
 
 
 # Mistakes ----------------------------------------------------------------------------
@@ -281,7 +385,7 @@ def one_order_of_rows_for_all_members(patch) -> None:
         order = torch.randperm(index.shape[1], generator=generator)
         return index[:, order]
 
-    patch.setattr(_training, "_shuffle", shuffle)
+    patch.setattr(_training, "shuffle", shuffle)
 
 
 def drawn_with_replacement(patch) -> None:
@@ -289,7 +393,210 @@ def drawn_with_replacement(patch) -> None:
         picks = torch.randint(index.shape[1], index.shape, generator=generator)
         return index.gather(1, picks)
 
-    patch.setattr(_training, "_shuffle", shuffle)
+    patch.setattr(_training, "shuffle", shuffle)
+
+
+# Mistakes with sequences -------------------------------------------------------------
+
+
+def context_of_the_frame_itself(patch) -> None:
+    """h_t for h_{t-1}: a frame is predicted from itself."""
+    forward = Recurrent.forward
+
+    def shifted(self, u, sizes, state, *, noise=()):
+        contexts = []
+        for u_t in u.split(list(sizes), -2):
+            _, state = forward(self, u_t, [u_t.shape[-2]], state)
+            contexts.append(self.context(state))
+        return torch.cat(contexts, -2), state
+
+    patch.setattr(Recurrent, "forward", shifted)
+
+
+def lags_from_the_frame_itself(patch) -> None:
+    """x_t, x_{t-1}, … for x_{t-1}, x_{t-2}, …"""
+    lags = _innovations._lags
+
+    def shifted(c, number, n_lags):
+        return torch.cat([c, lags(c, number, n_lags)], -1)[:, : n_lags * c.shape[1]]
+
+    patch.setattr(_innovations, "_lags", shifted)
+
+
+def lags_across_sequences(patch) -> None:
+    """The last frames of the sequence above are the lags of the first ones."""
+    lags = _innovations._lags
+    patch.setattr(_innovations, "_lags", lambda c, number, n: lags(c, number + n, n))
+
+
+def lost_determinant(patch) -> None:
+    right = _innovations.Innovations.transform
+
+    def transform(self, x, lengths):
+        z, log_det = right(self, x, lengths)
+        return z, 0.0 * log_det
+
+    patch.setattr(_innovations.Innovations, "transform", transform)
+
+
+def lanes_mixed_up(patch) -> None:
+    """The state of the lanes that end is handed to those that go on."""
+    for cell, (n_gates, states, step) in CELLS.items():
+
+        def reversed_lanes(a, state, W_rec, step=step):
+            return step(a, tuple(s.flip(-2) for s in state), W_rec)
+
+        patch.setitem(CELLS, cell, type(CELLS[cell])(n_gates, states, reversed_lanes))
+
+
+def state_kept_between_calls(patch) -> None:
+    """A network that remembers: the next sequences begin where the last ones ended."""
+    forward, start, left = Recurrent.forward, Recurrent.start, []
+
+    def remembering(self, u, sizes, state, *, noise=()):
+        contexts, state = forward(self, u, sizes, state, noise=noise)
+        left.append((state, sizes[-1]))
+        return contexts, state
+
+    def remembered(self, n):
+        if not left or left[-1][1] != n:
+            return start(self, n)
+        return left[-1][0]
+
+    patch.setattr(Recurrent, "forward", remembering)
+    patch.setattr(Recurrent, "start", remembered)
+
+
+def one_state_for_all_groups(patch) -> None:
+    """A group of sequences goes on from where the one before it ended."""
+    carry = _sequences.Carry()
+    patch.setattr(_sequences, "Carry", lambda: carry)
+
+
+def every_window_from_the_start(patch) -> None:
+    class Forgetful:
+        state = property(lambda self: None, lambda self, state: None)
+
+    patch.setattr(_sequences, "Carry", Forgetful)
+
+
+def gradient_through_all_windows(patch) -> None:
+    patch.setattr(torch.Tensor, "detach", lambda self: self)
+
+
+def start_of_zeros(patch) -> None:
+    """h_0 is learned and not used."""
+    start = Recurrent.start
+
+    def zeros(self, n):
+        state = start(self, n)
+        return tuple(tuple(0.0 * s for s in layer) for layer in state)
+
+    patch.setattr(Recurrent, "start", zeros)
+
+
+def context_for_the_output_alone(patch) -> None:
+    """Under context_to="both" too."""
+    for network_class in (MADE, NADE):
+        biases = network_class._biases
+
+        def without(self, context, biases=biases):
+            hidden, _ = biases(self, None)
+            return hidden, biases(self, context)[1]
+
+        patch.setattr(network_class, "_biases", without)
+
+
+def forget_and_input_gates_swapped(patch) -> None:
+    n_gates, states, step = CELLS["lstm"]
+
+    def swapped(a, state, W_rec):
+        i, f, o, g = a.chunk(4, -1)
+        U_i, U_f, U_o, U_g = W_rec.chunk(4, -2)
+        U = torch.cat([U_f, U_i, U_o, U_g], -2)
+        return step(torch.cat([f, i, o, g], -1), state, U)
+
+    patch.setitem(CELLS, "lstm", type(CELLS["lstm"])(n_gates, states, swapped))
+
+
+def reset_gate_for_the_update_gate(patch) -> None:
+    """(1 - z) h + z n for (1 - z) n + z h."""
+    n_gates, states, step = CELLS["gru"]
+
+    def swapped(a, state, W_rec):
+        (h,), (after,) = state, step(a, state, W_rec)
+        R = h.shape[-1]
+        z = torch.sigmoid(a + h @ W_rec.mT)[..., R : 2 * R]
+        n = (after - z * h) / (1.0 - z)
+        return ((1.0 - z) * h + z * n,)
+
+    patch.setitem(CELLS, "gru", type(CELLS["gru"])(n_gates, states, swapped))
+
+
+def averaged_log_densities_of_sequences(patch) -> None:
+    patch.setattr(sequence_estimators, "_log_mean_exp", lambda log_p: log_p.mean(0))
+
+
+def averaged_frame_by_frame(patch) -> None:
+    """Π_t of averages is a density, and not that of the samples."""
+    right = sequence_estimators._log_mean_exp
+
+    def score_samples(self, X):
+        log_p, lengths = self._member_log_prob(X)
+        totals = np.add.reduceat(right(log_p), np.cumsum(lengths) - lengths)
+        return totals + lengths * self.columns_.log_jacobian
+
+    patch.setattr(RNNRNADE, "score_samples", score_samples)
+
+
+def a_member_for_every_frame(patch) -> None:
+    def sample(self, lengths, generator):
+        n, T, D = len(lengths), max(lengths), len(self.network.n_inputs)
+        state = self.recurrent.start(n)
+        x = torch.zeros((T, n, D), dtype=self.network.dtype)
+        for t in range(T):
+            context = self.recurrent.context(state)  # of every member
+            member = torch.randint(self.n_members, (n,), generator=generator)
+            for e in member.unique().tolist():
+                lanes = member == e
+                draw = self.frame.sampler(e)
+                x[t, lanes] = draw(int(lanes.sum()), generator, context[e, lanes])
+            _, state = self.recurrent(self.frame.encode(x[t]), [n], state)
+        return [x[:length, lane] for lane, length in enumerate(lengths)]
+
+    patch.setattr(SequenceModule, "sample", torch.no_grad()(sample))
+
+
+def padding_counted(patch) -> None:
+    take = Window.take
+
+    def all_of_it(self):
+        frames = take(self)
+        frames.weight = torch.ones_like(frames.weight)
+        frames.any_counts = True
+        return frames
+
+    patch.setattr(Window, "take", all_of_it)
+
+
+def read_frames_counted(patch) -> None:
+    """The beginnings that validation only reads count as well."""
+    take = Window.take
+
+    def without_skips(self):
+        rows = self.rows
+        self.rows = replace(rows, skips=0 * rows.skips)
+        try:
+            return take(self)
+        finally:
+            self.rows = rows
+
+    patch.setattr(Window, "take", without_skips)
+
+
+def last_window_dropped(patch) -> None:
+    batches = _sequences.SequenceRows.batches
+    patch.setattr(_sequences.SequenceRows, "batches", lambda *args: batches(*args)[:-1])
 
 
 ensemble = {"n_members": 3}
@@ -337,6 +644,39 @@ CAUGHT = [
         one_order_of_rows_for_all_members,
         test_training.test_every_member_sees_each_of_its_rows_once_an_epoch,
     ),
+    *((context_of_the_frame_itself, partial(frame_order, cell)) for cell in CELLS),
+    *((context_of_the_frame_itself, partial(frames_sum_to_one, c)) for c in CELLS),
+    (context_of_the_frame_itself, partial(frame_twin, "gru")),
+    (context_of_the_frame_itself, partial(frame_steps, "gru")),
+    (lags_from_the_frame_itself, innovations_twin),
+    (lags_from_the_frame_itself, frames_integrate),
+    (lags_across_sequences, innovations_twin),
+    (lags_across_sequences, innovations_reach),
+    (lost_determinant, innovations_twin),
+    (lost_determinant, frames_integrate),
+    (lanes_mixed_up, partial(frame_steps, "lstm")),
+    (lanes_mixed_up, partial(frame_reach, "lstm")),
+    (lanes_mixed_up, partial(company, "lstm")),
+    (state_kept_between_calls, partial(company, "gru")),
+    (state_kept_between_calls, partial(frames_sum_to_one, "gru")),
+    (one_state_for_all_groups, partial(windows, "gru")),
+    (every_window_from_the_start, partial(windows, "gru")),
+    (every_window_from_the_start, partial(window_gradient, "gru")),
+    (gradient_through_all_windows, partial(window_gradient, "lstm")),
+    *((start_of_zeros, partial(frame_twin, cell)) for cell in CELLS),
+    (context_for_the_output_alone, partial(frame_twin, "rnn", "NADE")),
+    (context_for_the_output_alone, partial(frame_twin, "rnn", "MADE")),
+    (forget_and_input_gates_swapped, partial(frame_twin, "lstm")),
+    (reset_gate_for_the_update_gate, partial(frame_twin, "gru")),
+    (averaged_log_densities_of_sequences, scores_sum_to_one),
+    (averaged_frame_by_frame, scores_count),
+    (averaged_frame_by_frame, steps_sum_to_scores),
+    (a_member_for_every_frame, partial(frame_counts, "gru")),
+    (a_member_for_every_frame, scores_count),
+    (first_member_only, partial(frame_counts, "gru")),
+    (padding_counted, packing),
+    (read_frames_counted, packing),
+    (last_window_dropped, packing),
 ]
 
 
@@ -362,6 +702,10 @@ def test_a_planted_mistake_is_caught(plant, check, monkeypatch):
         (sigmoid_in_the_network, partial(counts, "NADE")),
         (hidden_mask_without_equality, partial(sums_to_one, "MADE")),
         (logit_of_zero, partial(sums_to_one, "NADE")),
+        (start_of_zeros, partial(frames_sum_to_one, "gru")),
+        (start_of_zeros, partial(frame_counts, "gru")),
+        (context_for_the_output_alone, partial(frame_counts, "gru")),
+        (averaged_frame_by_frame, scores_sum_to_one),
     ],
     ids=name_of,
 )

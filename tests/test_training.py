@@ -40,7 +40,7 @@ class Recorder:
         if self.valid_index is None:
             return None
         with torch.no_grad():
-            x = self.rows.take(self.valid_index)
+            x = self.rows.x[self.valid_index]
             return self.module.member_log_prob(x).mean(-1)
 
     def begin_epoch(self):
@@ -98,9 +98,7 @@ def test_members_trained_together_equal_members_trained_alone(
     name, validated, monkeypatch
 ):
     """The same order of rows and the same initial weights give the same weights."""
-    monkeypatch.setattr(
-        _training, "_shuffle", lambda index, generator: index.roll(7, 1)
-    )
+    monkeypatch.setattr(_training, "shuffle", lambda index, generator: index.roll(7, 1))
     module, rows = real_module(name), real_rows()
     train_index, valid_index = indices(3)
     alone = [properties.one_member(module, e) for e in range(3)]
@@ -117,7 +115,7 @@ def test_members_trained_together_equal_members_trained_alone(
 
 def test_a_member_that_breaks_leaves_the_others_alone(monkeypatch):
     """Rows of infinity in one member's share do not reach the weights of another."""
-    monkeypatch.setattr(_training, "_shuffle", lambda index, generator: index)
+    monkeypatch.setattr(_training, "shuffle", lambda index, generator: index)
     rows = real_rows()
     train_index, valid_index = indices(2)
     broken = TensorRows(torch.cat([rows.x, torch.full((1, D), torch.inf).double()]))
@@ -153,7 +151,7 @@ def test_every_member_sees_each_of_its_rows_once_an_epoch():
     """In an order of its own, another each time."""
     index = torch.arange(50, 90).expand(3, -1)
     rng = generator(2)
-    first, second = _training._shuffle(index, rng), _training._shuffle(index, rng)
+    first, second = _training.shuffle(index, rng), _training.shuffle(index, rng)
     for shuffled in (first, second):
         assert torch.equal(shuffled.sort(1).values, index)
     orders = torch.cat([index[:1], first, second])
@@ -204,13 +202,13 @@ def test_training_that_only_harms_keeps_the_initial_weights():
 def test_without_validation_rows_the_training_loss_decides():
     module, rows = real_module(), real_rows()
     train_index, _ = indices(3)
-    start = -module.member_log_prob(rows.take(train_index)).mean().item()
+    start = -module.member_log_prob(rows.x[train_index]).mean().item()
     history = run(module, rows, train_index, None, max_iter=5)
     assert history.validation_scores == []
     assert history.n_iter == 5
     assert history.loss_curve[-1] < history.loss_curve[0] < start + 1.0
     assert all(best > 0 for best in history.best_iter)
-    end = -module.member_log_prob(rows.take(train_index)).mean().item()
+    end = -module.member_log_prob(rows.x[train_index]).mean().item()
     assert end < start
 
 
@@ -219,12 +217,13 @@ def test_a_loss_that_is_nan_leaves_the_best_weights_finite():
     train_index, valid_index = indices(3)
     monitor = Recorder(module, rows, valid_index)
 
-    class RowsThatBreak:
-        def take(self, index):
-            x = rows.take(index)
-            return x * torch.nan if monitor.n_begun > 2 else x
+    class RowsThatBreak(TensorRows):
+        def batches(self, *args):
+            broken = TensorRows(self.x * torch.nan)
+            return TensorRows.batches(broken if monitor.n_begun > 2 else self, *args)
 
-    history = run(module, RowsThatBreak(), train_index, valid_index, monitor=monitor)
+    broken = RowsThatBreak(rows.x)
+    history = run(module, broken, train_index, valid_index, monitor=monitor)
     assert history.stopped_by == "diverged"
     assert history.n_iter == 3
     assert not math.isfinite(history.loss_curve[-1])
@@ -330,7 +329,7 @@ def test_loss_curve_is_the_mean_loss_over_members_and_rows():
     """A learning rate that changes nothing leaves the loss of the initial weights."""
     module, rows = real_module(), real_rows()
     train_index, valid_index = indices(3)
-    loss = module.loss(rows.take(train_index)).mean().item()
+    loss = module.loss(rows.x[train_index]).mean().item()
     history = run(
         module, rows, train_index, valid_index, learning_rate_init=1e-300, max_iter=1
     )

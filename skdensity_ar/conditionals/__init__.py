@@ -5,10 +5,12 @@ from skdensity_ar.conditionals._bernoulli import Bernoulli
 from skdensity_ar.conditionals._categorical import UNSEEN_MASS, Categorical
 from skdensity_ar.conditionals._mixtures import (
     BACKGROUND_MASS,
+    FAR,
     GaussianMixture,
     LaplaceMixture,
     LogisticMixture,
     Mixture,
+    compress,
 )
 from skdensity_ar.conditionals._point_mass import PointMass
 
@@ -24,6 +26,7 @@ CONDITIONALS: dict[str, type[Conditional]] = {
 __all__ = [
     "BACKGROUND_MASS",
     "CONDITIONALS",
+    "FAR",
     "UNSEEN_MASS",
     "Bernoulli",
     "Categorical",
@@ -34,4 +37,5 @@ __all__ = [
     "LogisticMixture",
     "Mixture",
     "PointMass",
+    "compress",
 ]

@@ -106,8 +106,7 @@ class Mixture(Conditional):
         return z_alpha, mu, z_sigma.clamp(max=LOG_SCALE_MAX).exp() + floor
 
     def encode(self, x: Tensor) -> Tensor:
-        far = x.sign() * (FAR + (x.abs() - FAR).clamp(min=0.0).log1p())
-        return torch.where(x.abs() <= FAR, x, far).unsqueeze(-1)
+        return compress(x).unsqueeze(-1)
 
     def log_prob(self, params: Tensor, x: Tensor) -> Tensor:
         z_alpha, mu, sigma = self.split(params)
@@ -173,6 +172,12 @@ class LogisticMixture(Mixture):
     """Mixture of logistic densities: f(z) = exp(-z) / (1 + exp(-z))²."""
 
     kernel = LOGISTIC
+
+
+def compress(x: Tensor) -> Tensor:
+    """What a network sees of a real value: itself, its logarithm where it is far."""
+    far = x.sign() * (FAR + (x.abs() - FAR).clamp(min=0.0).log1p())
+    return torch.where(x.abs() <= FAR, x, far)
 
 
 def _logsumexp(terms: Tensor) -> Tensor:

@@ -10,12 +10,17 @@ from sklearn.datasets import load_digits
 from sklearn.utils import Bunch
 
 
+def _open(file_name):
+    """Open the named file of ``datasets/data`` for reading as bytes."""
+    # Through a file object: inside a zip archive there is no path to hand on.
+    path = resources.files("skdensity_ar.datasets") / "data" / file_name
+    return path.open("rb")
+
+
 @contextmanager
 def _open_csv(file_name):
-    """Open the named file of ``datasets/data`` for reading as text."""
-    path = resources.files("skdensity_ar.datasets") / "data" / file_name
-    # Through a file object: inside a zip archive there is no path to hand on.
-    with path.open("rb") as file, gzip.open(file, "rt", encoding="utf-8") as text:
+    """Open the named gzip'd file of ``datasets/data`` for reading as text."""
+    with _open(file_name) as file, gzip.open(file, "rt", encoding="utf-8") as text:
         yield text
 
 
@@ -252,4 +257,89 @@ def load_binary_digits(*, threshold=8, return_X_y=False):
         feature_names=list(digits.feature_names),
         target_names=digits.target_names,
         DESCR=load_binary_digits.__doc__,
+    )
+
+
+def load_japanese_vowels(*, return_X_y=False):
+    """Load 640 utterances of the Japanese vowels /ae/ by nine men, as sequences.
+
+    ================  ==========================================
+    Sequences         640 (270 training, then 370 test)
+    Time steps        7 to 29 a sequence, 9961 in all
+    Columns           12, real, with six decimals
+    Target            the speaker, 1 to 9
+    Missing cells     none
+    ================  ==========================================
+
+    The published split is no random one: the training part has 30 utterances of each
+    speaker, the test part 24 to 88, recorded on other occasions.
+
+    Parameters
+    ----------
+    return_X_y : bool, default=False
+        If True, return ``(data, target)`` instead of a Bunch.
+
+    Returns
+    -------
+    data : :class:`~sklearn.utils.Bunch`
+        Dictionary-like object, with the following attributes.
+
+        data : list of 640 ndarray of shape (n_timesteps, 12), float64
+            The utterances, one frame every 6.4 ms, in the order of UCI's files
+            ``ae.train`` and ``ae.test``.
+        target : ndarray of shape (640,), int64
+            The speakers, numbered as there.
+        train_index : ndarray of shape (270,), int64
+            Places of the published training sequences: 0 to 269.
+        test_index : ndarray of shape (370,), int64
+            Places of the published test sequences: 270 to 639.
+        feature_names : list of str
+            ``cepstrum_1`` to ``cepstrum_12``: coefficients of the cepstrum of a linear
+            prediction of degree 12, over frames of 25.6 ms sampled at 10 kHz.
+        target_names : list of str
+            ``["speaker"]``.
+        DESCR : str
+            This text.
+
+    (data, target) : tuple
+        If ``return_X_y=True``.
+
+    Notes
+    -----
+    Recorded by Kudo, Toyama and Shimbo [1]_ and published in the UCI Machine
+    Learning Repository, https://doi.org/10.24432/C5NS47, under the Creative Commons
+    Attribution 4.0 International licence (CC BY 4.0).
+
+    References
+    ----------
+    .. [1] M. Kudo, J. Toyama, M. Shimbo, "Multidimensional curve classification
+           using passing-through regions", Pattern Recognition Letters 20(11-13),
+           1103-1111, 1999.
+
+    Examples
+    --------
+    >>> from skdensity_ar.datasets import load_japanese_vowels
+    >>> vowels = load_japanese_vowels()
+    >>> len(vowels.data), vowels.data[0].shape, vowels.data[1].shape
+    (640, (20, 12), (26, 12))
+    >>> train = [vowels.data[i] for i in vowels.train_index]
+    >>> len(train), sum(len(x) for x in train)
+    (270, 4274)
+    """
+    with _open("japanese_vowels.npz") as file, np.load(file) as arrays:
+        frames, lengths = arrays["frames"], arrays["lengths"]
+        target = arrays["speaker"].astype(np.int64)
+    # The file has them as float32, which keeps the six decimals of the published ones.
+    frames = frames.astype(np.float64).round(6)  # (9961, 12)
+    data = np.split(frames, np.cumsum(lengths)[:-1])
+    if return_X_y:
+        return data, target
+    return Bunch(
+        data=data,
+        target=target,
+        train_index=np.arange(270),
+        test_index=np.arange(270, 640),
+        feature_names=[f"cepstrum_{j}" for j in range(1, 13)],
+        target_names=["speaker"],
+        DESCR=load_japanese_vowels.__doc__,
     )

@@ -3,5 +3,6 @@
 from skdensity_ar.estimators._made import MADEDensity
 from skdensity_ar.estimators._nade import NADEDensity
 from skdensity_ar.estimators._rnade import RNADEDensity
+from skdensity_ar.estimators._rnn_rnade import RNNRNADE
 
-__all__ = ["MADEDensity", "NADEDensity", "RNADEDensity"]
+__all__ = ["RNNRNADE", "MADEDensity", "NADEDensity", "RNADEDensity"]

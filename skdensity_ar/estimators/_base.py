@@ -1,35 +1,33 @@
-"""The one fit, score_samples, score and sample of every estimator here."""
+"""The one fit of every estimator here."""
 
 from __future__ import annotations
 
 import copy
 import warnings
 from abc import ABCMeta, abstractmethod
+from dataclasses import dataclass, field
+from itertools import pairwise
 from numbers import Integral, Real
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
 from sklearn.base import BaseEstimator, DensityMixin
 from sklearn.exceptions import ConvergenceWarning
-from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
 
 from skdensity_ar._columns import Columns, fit_columns
 from skdensity_ar._device import resolve_device, threads_for
-from skdensity_ar._frames import rows_of
 from skdensity_ar._module import DensityModule, initial_bias
 from skdensity_ar._random import make_generator
-from skdensity_ar._training import History, TensorRows, train
+from skdensity_ar._training import History, Rows, train
 from skdensity_ar._validation import (
     CallbackSupportMixin,
     Interval,
     StrOptions,
-    _fit_context,
-    check_n_samples,
-    check_table,
     unchanged_on_failure,
 )
+from skdensity_ar.conditionals import Conditional
 from skdensity_ar.estimators._build import (
     check_memory,
     column_widths,
@@ -41,10 +39,33 @@ from skdensity_ar.estimators._monitor import FitMonitor
 from skdensity_ar.networks import ACTIVATIONS, Network
 
 # Fewer rows than this leave no validation share worth the name.
-_MIN_ROWS_TO_SPLIT = 10
+MIN_TO_SPLIT = 10
 
-# Numbers made while a block of rows is scored or sampled.
-_SCORE_BLOCK, _SAMPLE_BLOCK = 2**21, 2**26
+
+@dataclass
+class Examples:
+    """What a fit trains on.
+
+    Attributes
+    ----------
+    rows : Rows
+        Where mini-batches come from.
+    train_index, valid_index : Tensor of int, shape (members, n)
+        Rows, or sequences, of every member; no valid_index without early stopping.
+    batch_size : int
+        How many of them make a mini-batch.
+    rows_per_batch : int
+        Rows, or frames, in one.
+    attributes : dict
+        Fitted attributes that tell of them.
+    """
+
+    rows: Rows
+    train_index: Tensor
+    valid_index: Tensor | None
+    batch_size: int
+    rows_per_batch: int
+    attributes: dict[str, Any] = field(default_factory=dict)
 
 
 class BaseAutoregressiveDensity(
@@ -52,8 +73,9 @@ class BaseAutoregressiveDensity(
 ):
     """log p(x) = Σ_d log p(x_d | x_<d), a network times conditionals.
 
-    A subclass is a paper: it names its parameters in `__init__` and says in
-    `_make_network` how they make a network.
+    A subclass in `_tables` or `_sequences` reads the data and scores it. A subclass of
+    these is a paper: it names its parameters in `__init__` and says in `_make_network`
+    how they make a network.
     """
 
     # What conditional="auto" makes of numbers that are not all 0 or 1.
@@ -94,49 +116,51 @@ class BaseAutoregressiveDensity(
     def _make_network(self, n_inputs, n_params, ordering, **kwargs) -> Network:
         """Make the network; `kwargs` are those that every network takes."""
 
-    @_fit_context(prefer_skip_nested_validation=True)
-    def fit(self, X, y=None, *, X_val=None) -> Self:
-        """Fit the density to the rows of X.
+    @abstractmethod
+    def _read(
+        self, X: Any, *, reset: bool, columns: Columns | None
+    ) -> tuple[Any, np.ndarray | None]:
+        """Check X and return it as one table; of sequences, with their lengths.
 
-        Parameters
-        ----------
-        X : array-like or frame of shape (n_samples, n_features)
-            Training rows.
-        y : Ignored
-            Not used, present for API consistency by convention.
-        X_val : array-like or frame of shape (n_validation_samples, n_features)
-            Rows that early stopping watches; None sets a share of X aside.
-
-        Returns
-        -------
-        self : object
-            The fitted estimator. If `fit` fails or is interrupted, the estimator is
-            left as it was before.
-
-        Raises
-        ------
-        ValueError, TypeError
-            If X holds values that its columns cannot have; the message names the
-            column and the value.
+        `columns` are those that X is held against, None where they are yet to be
+        fitted; `reset` as in `check_table`.
         """
+
+    @abstractmethod
+    def _examples(
+        self,
+        module: Any,
+        x: Tensor,
+        lengths: np.ndarray | None,
+        n_train: int,
+        generator: torch.Generator,
+    ) -> Examples:
+        """Decide what trains and what validates.
+
+        `x` holds all rows, `lengths` those of the sequences that they make up; from
+        the example `n_train` on they come from X_val.
+        """
+
+    def _fit(self, X: Any, X_val: Any) -> None:
         monitor = FitMonitor(self, X)
         with unchanged_on_failure(self), monitor:
-            self._fit(X, X_val, monitor)
-        return self
+            self._fit_monitored(X, X_val, monitor)
 
-    def _fit(self, X, X_val, monitor: FitMonitor) -> None:
+    def _fit_monitored(self, X: Any, X_val: Any, monitor: FitMonitor) -> None:
         warm = self.warm_start and hasattr(self, "module_")
-        labels = warm and self.columns_.reads_labels
-        X = check_table(self, X, reset=not warm, reads_labels=labels)
-        columns = self.columns_ if warm else self._fit_columns(X)
+        known = self.columns_ if warm else None
+        X, lengths = self._read(X, reset=not warm, columns=known)
+        columns = self._fit_columns(X) if known is None else known
         codes = columns.transform(X)
-        n_train = len(codes)
+        n_rows = len(codes)
+        n_train = n_rows if lengths is None else len(lengths)
         if X_val is not None:
-            labels = columns.reads_labels
-            X_val = check_table(self, X_val, reset=False, reads_labels=labels)
+            X_val, lengths_val = self._read(X_val, reset=False, columns=columns)
             codes_val = columns.transform(X_val)
             columns.check_constants(codes_val)
             codes = np.concatenate([codes, codes_val])
+            if lengths is not None:
+                lengths = np.concatenate([lengths, lengths_val])
 
         device = resolve_device(self.device)
         generator = make_generator(self.random_state, device)
@@ -145,10 +169,9 @@ class BaseAutoregressiveDensity(
             self._check_warm_start()
             module = copy.deepcopy(self.module_).to(device)
         else:
-            module = self._make_module(columns, x[:n_train], generator)
-        train_index, valid_index = self._split(
-            n_train, len(x), module.n_members, generator
-        )
+            seen = None if lengths is None else lengths[:n_train]
+            module = self._make_module(columns, x[:n_rows], seen, generator)
+        examples = self._examples(module, x, lengths, n_train, generator)
 
         def attributes(history: History) -> dict[str, Any]:
             return {
@@ -160,17 +183,17 @@ class BaseAutoregressiveDensity(
                 "loss_curve_": history.loss_curve,
                 "validation_scores_": history.validation_scores,
                 "n_iter_": history.n_iter,
+                **examples.attributes,
             }
 
-        batch_size = self._batch_size(train_index.shape[1])
-        with threads_for(batch_size * module.n_weights):
+        with threads_for(examples.rows_per_batch * module.n_weights):
             history = train(
                 module,
-                TensorRows(x),
-                train_index,
-                valid_index,
+                examples.rows,
+                examples.train_index,
+                examples.valid_index,
                 max_iter=self.max_iter,
-                batch_size=batch_size,
+                batch_size=examples.batch_size,
                 learning_rate=self.learning_rate,
                 learning_rate_init=self.learning_rate_init,
                 weight_decay=self.weight_decay,
@@ -192,22 +215,21 @@ class BaseAutoregressiveDensity(
         for name, value in attributes(history).items():
             setattr(self, name, value)
 
+    def _structure(self) -> dict[str, tuple[Any, Any]]:
+        """Return what the fitted network has and what is asked for, by parameter."""
+        asked = layer_sizes(self.hidden_layer_sizes, "hidden_layer_sizes")
+        return {
+            "hidden_layer_sizes": (self.module_.network.hidden_layer_sizes, asked),
+            "n_orderings": (self.module_.n_members, self.n_orderings),
+        }
+
     def _check_warm_start(self) -> None:
         """Refuse to go on with a network that the parameters no longer describe."""
-        network = self.module_.network
-        fitted = {
-            "hidden_layer_sizes": network.hidden_layer_sizes,
-            "n_orderings": self.module_.n_members,
-        }
-        asked = {
-            "hidden_layer_sizes": layer_sizes(self.hidden_layer_sizes),
-            "n_orderings": self.n_orderings,
-        }
-        for name, value in asked.items():
-            if value != fitted[name]:
+        for name, (fitted, asked) in self._structure().items():
+            if asked != fitted:
                 raise ValueError(
                     f"warm_start=True goes on with the fitted network, which has "
-                    f"{name}={fitted[name]}, got {value}; set warm_start=False to "
+                    f"{name}={fitted!r}, got {asked!r}; set warm_start=False to "
                     "start anew."
                 )
 
@@ -220,44 +242,73 @@ class BaseAutoregressiveDensity(
         )
 
     def _make_module(
-        self, columns: Columns, x: Tensor, generator: torch.Generator
+        self,
+        columns: Columns,
+        x: Tensor,
+        lengths: np.ndarray | None,
+        generator: torch.Generator,
+    ) -> Any:
+        """Make the module that trains on the rows x."""
+        blocks = self._blocks(columns, x.device)
+        orderings = self._orderings(x, generator)
+        return self._density_module(blocks, orderings, x, generator)
+
+    def _blocks(
+        self, columns: Columns, device: torch.device
+    ) -> list[tuple[Conditional, list[int]]]:
+        return conditional_blocks(columns, getattr(self, "n_components", 1), device)
+
+    def _orderings(self, x: Tensor, generator: torch.Generator) -> Tensor:
+        return make_orderings(self.ordering, self.n_orderings, x.shape[1], generator)
+
+    def _density_module(
+        self,
+        blocks: list[tuple[Conditional, list[int]]],
+        orderings: Tensor,
+        x: Tensor,
+        generator: torch.Generator,
+        **network: Any,
     ) -> DensityModule:
-        n_components = getattr(self, "n_components", 1)
-        blocks = conditional_blocks(columns, n_components, x.device)
+        """Make network × conditionals, started at the columns of x by themselves.
+
+        x is (n, D), or (members, n, D) where members differ; `network` are further
+        parameters of the network.
+        """
         n_inputs, n_params = column_widths(blocks)
-        sizes = layer_sizes(self.hidden_layer_sizes)
-        all_sizes = (sum(n_inputs), *sizes, sum(n_params))
-        check_memory(self.n_orderings, all_sizes, x.dtype, x.device)
-        network = self._make_network(
+        sizes = layer_sizes(self.hidden_layer_sizes, "hidden_layer_sizes")
+        widths = (sum(n_inputs), *sizes, sum(n_params))
+        n_weights = sum(before * after for before, after in pairwise(widths))
+        layers = {"hidden_layer_sizes": sizes}
+        check_memory(self.n_orderings, n_weights, layers, x.dtype, x.device)
+        made = self._make_network(
             n_inputs,
             n_params,
-            make_orderings(self.ordering, self.n_orderings, x.shape[1], generator),
+            orderings,
             hidden_layer_sizes=sizes,
             activation=self.activation,
             dropout=self.dropout,
             dtype=x.dtype,
             device=x.device,
+            **network,
         )
-        network.reset_parameters(generator, initial_bias(blocks, n_params, x))
-        return DensityModule(network, blocks)
+        alone = [
+            initial_bias(blocks, n_params, x_e) for x_e in x.view(-1, *x.shape[-2:])
+        ]
+        made.reset_parameters(generator, torch.stack(alone))
+        return DensityModule(made, blocks)
 
     def _split(
-        self, n_train: int, n_rows: int, n_members: int, generator: torch.Generator
+        self, n_train: int, n_all: int, n_members: int, generator: torch.Generator
     ) -> tuple[Tensor, Tensor | None]:
-        """Row indices (members, n) to train and to validate on; X_val comes last."""
+        """Return what to train and to validate on, (members, n); X_val comes last."""
         device = generator.device
-        rows = torch.arange(n_rows, device=device).expand(n_members, -1)
-        if n_rows > n_train:
+        rows = torch.arange(n_all, device=device).expand(n_members, -1)
+        if n_all > n_train:
             return rows[:, :n_train], rows[:, n_train:]
         if not self.early_stopping:
             return rows, None
-        if n_train < _MIN_ROWS_TO_SPLIT:
-            warnings.warn(
-                f"X has {n_train} rows, too few to set a validation share aside: early "
-                "stopping is off. Pass X_val, or early_stopping=False.",
-                UserWarning,
-                stacklevel=2,
-            )
+        if n_train < MIN_TO_SPLIT:
+            warn_of_no_validation(f"{n_train} rows")
             return rows, None
         n_valid = max(1, round(self.validation_fraction * n_train))
         if n_valid >= n_train:
@@ -270,103 +321,6 @@ class BaseAutoregressiveDensity(
         )
         shuffled = keys.argsort(1)
         return shuffled[:, n_valid:], shuffled[:, :n_valid]
-
-    def _batch_size(self, n_train: int) -> int:
-        if self.batch_size != "auto":
-            return min(self.batch_size, n_train)
-        return min(max(n_train // 16, 32), 256, n_train)
-
-    @torch.no_grad()
-    def score_samples(self, X) -> np.ndarray:
-        """Log-density of every row under the model.
-
-        Parameters
-        ----------
-        X : array-like or frame of shape (n_samples, n_features)
-            Rows with the columns of `fit`.
-
-        Returns
-        -------
-        log_density : ndarray of shape (n_samples,)
-            log p(x) in nats, float64, in the units of X: a density with respect to
-            Lebesgue measure for real columns, a mass for the others.
-
-        Raises
-        ------
-        ValueError, TypeError
-            If X has other columns than in `fit`, or values they cannot have.
-        """
-        check_is_fitted(self)
-        labels = self.columns_.reads_labels
-        X = check_table(self, X, reset=False, reads_labels=labels)
-        network = self.module_.network
-        # Blocks of one size, the last one padded: a row's score does not depend on
-        # how many rows come with it.
-        size = _power_of_two(_SCORE_BLOCK // network.n_activations, 16, 4096)
-        out = np.empty(X.shape[0])
-        padded = np.zeros((size, X.shape[1]))
-        for begin in range(0, len(out), size):
-            codes = self.columns_.transform(rows_of(X, begin, begin + size))
-            padded[: len(codes)] = codes
-            x = torch.as_tensor(
-                padded, dtype=network.dtype, device=network.ordering.device
-            )
-            with threads_for(size * self.module_.n_weights):
-                log_p = self.module_.log_prob(x).cpu().numpy()
-            out[begin : begin + size] = log_p[: len(codes)]
-        return out + self.columns_.log_jacobian
-
-    def score(self, X, y=None) -> float:
-        """Mean log-density of the rows.
-
-        Parameters
-        ----------
-        X : array-like or frame of shape (n_samples, n_features)
-            Rows with the columns of `fit`.
-        y : Ignored
-            Not used, present for API consistency by convention.
-
-        Returns
-        -------
-        score : float
-            Mean of `score_samples(X)`, in nats per row.
-        """
-        return float(np.mean(self.score_samples(X)))
-
-    def sample(self, n_samples=1, random_state=None):
-        """Draw rows from the model.
-
-        Parameters
-        ----------
-        n_samples : int, default=1
-            Number of rows.
-        random_state : int, RandomState instance or None, default=None
-            Decides the draws; None uses numpy's global generator.
-
-        Returns
-        -------
-        X : ndarray or frame of shape (n_samples, n_features)
-            A frame with the columns, dtypes and categories of `fit` if it was fitted
-            on a frame (draws of a real column held as integers are rounded), an array
-            of floats otherwise. Categories are drawn from those seen in `fit`.
-
-        Raises
-        ------
-        TypeError, ValueError
-            If n_samples is not an integer >= 1.
-        """
-        check_is_fitted(self)
-        n_samples = check_n_samples(n_samples)
-        network = self.module_.network
-        generator = make_generator(random_state, network.ordering.device)
-        size = max(1, _SAMPLE_BLOCK // network.n_activations)
-        multiplications = n_samples * self.module_.n_weights
-        with threads_for(multiplications // self.n_features_in_):  # of one column
-            codes = [
-                self.module_.sample(min(size, n_samples - begin), generator)
-                for begin in range(0, n_samples, size)
-            ]
-        return self.columns_.inverse(torch.cat(codes).double().cpu().numpy())
 
     def __getstate__(self):
         # Weights are stored for the CPU: a model fitted on a GPU opens without one.
@@ -386,6 +340,11 @@ class BaseAutoregressiveDensity(
         return tags
 
 
-def _power_of_two(n: int, low: int, high: int) -> int:
-    """Round n down to a power of two, within [low, high]."""
-    return min(max(1 << max(n, 1).bit_length() - 1, low), high)
+def warn_of_no_validation(what: str) -> None:
+    """Say that early stopping is off."""
+    warnings.warn(
+        f"X has {what}, too few to set a validation share aside: early stopping is "
+        "off. Pass X_val, or early_stopping=False.",
+        UserWarning,
+        stacklevel=2,
+    )

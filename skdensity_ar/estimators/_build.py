@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import pairwise
 from numbers import Integral
 from typing import Any
 
@@ -50,20 +49,24 @@ def column_widths(
 
 
 def check_memory(
-    n_orderings: int, sizes: Sequence[int], dtype: torch.dtype, device: torch.device
+    n_orderings: int,
+    n_weights: int,
+    layers: dict[str, tuple[int, ...]],
+    dtype: torch.dtype,
+    device: torch.device,
 ) -> None:
     """Refuse networks whose weights would not fit, before they are made.
 
-    `sizes` are the units of a network from its inputs to its outputs.
+    `n_weights` is of one of them; `layers` are the parameters that decide it.
     """
-    n_weights = n_orderings * sum(before * after for before, after in pairwise(sizes))
-    needed = n_weights * dtype.itemsize * _COPIES_OF_WEIGHTS
+    needed = n_orderings * n_weights * dtype.itemsize * _COPIES_OF_WEIGHTS
     free = free_memory(device)
     if free is not None and needed > free:
+        described = " and ".join(f"{name}={sizes}" for name, sizes in layers.items())
         raise ValueError(
-            f"n_orderings={n_orderings} networks with layers of {tuple(sizes)} units "
-            f"take about {needed / 2**30:.1f} GiB to train, {free / 2**30:.1f} GiB are "
-            f"free on {device}; lower n_orderings or hidden_layer_sizes."
+            f"n_orderings={n_orderings} networks with {described} take about "
+            f"{needed / 2**30:.1f} GiB to train, {free / 2**30:.1f} GiB are free on "
+            f"{device}; lower n_orderings or {' or '.join(layers)}."
         )
 
 
@@ -90,14 +93,12 @@ def make_orderings(
     return torch.stack(drawn)
 
 
-def layer_sizes(hidden_layer_sizes: Any) -> tuple[int, ...]:
-    """Check `hidden_layer_sizes`, an integer or a sequence of such."""
-    single = isinstance(hidden_layer_sizes, Integral)
-    listed = (hidden_layer_sizes,) if single else tuple(hidden_layer_sizes)
+def layer_sizes(sizes: Any, parameter: str) -> tuple[int, ...]:
+    """Check a parameter of layer sizes, an integer or a sequence of such."""
+    listed = (sizes,) if isinstance(sizes, Integral) else tuple(sizes)
     for size in listed:
         if isinstance(size, bool) or not isinstance(size, Integral) or size < 1:
             raise InvalidParameterError(
-                f"hidden_layer_sizes must be integers >= 1, got {size!r} in "
-                f"{hidden_layer_sizes!r}."
+                f"{parameter} must be integers >= 1, got {size!r} in {sizes!r}."
             )
     return tuple(int(size) for size in listed)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 _PARAMETERS = """
 ordering : {"natural", "reversed", "random"} or permutation, default="natural"
     In which order the columns are visited: ordering[t] is the column at position t.
@@ -77,14 +79,83 @@ feature_names_in_ : ndarray of shape (n_features_in_,)
 """
 
 
+# Where a density of sequences has something else to say.
+_OF_SEQUENCES = {
+    "n_orderings": """
+n_orderings : int, default=4
+    Members of the ensemble, trained side by side. The first takes `ordering`, the
+    others draw theirs; each has its own weights and its own validation sequences. The
+    density is the average of their densities of whole sequences.
+""",
+    "batch_size": """
+batch_size : int or "auto", default="auto"
+    Sequences per mini-batch; "auto" takes as many as hold a sixteenth of the frames,
+    at least 256 frames and at most 1024.
+""",
+    "dropout": """
+dropout : float, default=0.2
+    Share of hidden units dropped for each training frame, also of recurrent units on
+    their way to the frame or to the next layer, never from step to step.
+""",
+    "early_stopping": """
+early_stopping : bool, default=True
+    Whether to set validation frames aside (needs at least 10 sequences, or as many
+    frames), keep the weights that score them best and stop when they no longer
+    improve. Otherwise the training loss decides.
+""",
+    "validation_fraction": """
+validation_fraction : float, default=0.1
+    Share of the sequences to set aside; of fewer than 10, the share of each at its
+    end, which is scored given what comes before. Not used with `X_val`.
+""",
+    "tol": """
+tol : float, default=1e-4
+    Smallest improvement that counts, in nats per frame.
+""",
+    "verbose": """
+verbose : bool or int, default=False
+    Whether to show a progress bar with nats per frame on training and validation
+    sequences.
+""",
+    "loss_curve_": """
+loss_curve_ : list of float
+    Training loss after every epoch, in nats per frame of standardised data.
+""",
+    "validation_scores_": """
+validation_scores_ : list of float
+    Log-density of the validation frames after every epoch, likewise; empty without
+    validation frames.
+""",
+    "n_features_in_": """
+n_timesteps_ : ndarray of shape (n_sequences,)
+    Lengths of the sequences seen in `fit`.
+n_features_in_ : int
+    Number of columns seen in `fit`.
+""",
+}
+
+
 def shared_docs(cls: type) -> type:
-    """Fill {parameters} and {attributes} into the docstring of an estimator."""
+    """Fill {parameters} and {attributes} into the docstring of a table's density."""
+    return _fill(cls, {})
+
+
+def shared_sequence_docs(cls: type) -> type:
+    """Fill them into the docstring of a density of sequences."""
+    return _fill(cls, _OF_SEQUENCES)
+
+
+def _fill(cls: type, instead: dict[str, str]) -> type:
     if cls.__doc__ is not None:  # python -OO strips it
         cls.__doc__ = cls.__doc__.format(
-            parameters=_indent(_PARAMETERS), attributes=_indent(_ATTRIBUTES)
+            parameters=_entries(_PARAMETERS, instead),
+            attributes=_entries(_ATTRIBUTES, instead),
         )
     return cls
 
 
-def _indent(text: str) -> str:
-    return text.strip().replace("\n", "\n    ")
+def _entries(text: str, instead: dict[str, str]) -> str:
+    """Indent the entries of a numpydoc section, some of them replaced."""
+    entries = re.split(r"\n(?=\w)", text.strip())
+    chosen = [instead.get(entry.split(" : ")[0], entry).strip() for entry in entries]
+    return "\n".join(chosen).replace("\n", "\n    ")

@@ -7,13 +7,13 @@ from typing import ClassVar
 
 from skdensity_ar._validation import Interval, StrOptions
 from skdensity_ar.conditionals import CONDITIONALS
-from skdensity_ar.estimators._base import BaseAutoregressiveDensity
 from skdensity_ar.estimators._docs import shared_docs
+from skdensity_ar.estimators._tables import TableDensity
 from skdensity_ar.networks import MADE
 
 
 @shared_docs
-class MADEDensity(BaseAutoregressiveDensity):
+class MADEDensity(TableDensity):
     """Density of a table with real, binary and categorical columns.
 
     The masked autoencoder for distribution estimation [1]_ is a feed-forward network
@@ -75,7 +75,7 @@ class MADEDensity(BaseAutoregressiveDensity):
     _numeric = "gaussian_mixture"
 
     _parameter_constraints: ClassVar[dict] = {
-        **BaseAutoregressiveDensity._parameter_constraints,
+        **TableDensity._parameter_constraints,
         "conditional": [StrOptions({"auto", *CONDITIONALS}), dict, type],
         "n_components": [Interval(Integral, 1, None, closed="left")],
         "direct_connections": ["boolean"],

@@ -5,13 +5,13 @@ from __future__ import annotations
 from typing import ClassVar
 
 from skdensity_ar._validation import StrOptions
-from skdensity_ar.estimators._base import BaseAutoregressiveDensity
 from skdensity_ar.estimators._docs import shared_docs
+from skdensity_ar.estimators._tables import TableDensity
 from skdensity_ar.networks import NADE
 
 
 @shared_docs
-class NADEDensity(BaseAutoregressiveDensity):
+class NADEDensity(TableDensity):
     """Log-mass of a table with binary and categorical columns.
 
     The neural autoregressive distribution estimator [1]_ [2]_ gives each conditional
@@ -71,7 +71,7 @@ class NADEDensity(BaseAutoregressiveDensity):
     _numeric = "categorical"
 
     _parameter_constraints: ClassVar[dict] = {
-        **BaseAutoregressiveDensity._parameter_constraints,
+        **TableDensity._parameter_constraints,
         "conditional": [StrOptions({"auto", "bernoulli", "categorical"}), dict, type],
         "tied": ["boolean"],
     }

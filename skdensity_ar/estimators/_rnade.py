@@ -6,15 +6,15 @@ from numbers import Integral
 from typing import ClassVar
 
 from skdensity_ar._validation import Interval, StrOptions
-from skdensity_ar.estimators._base import BaseAutoregressiveDensity
 from skdensity_ar.estimators._docs import shared_docs
+from skdensity_ar.estimators._tables import TableDensity
 from skdensity_ar.networks import NADE
 
 _MIXTURES = {"gaussian_mixture", "laplace_mixture", "logistic_mixture"}
 
 
 @shared_docs
-class RNADEDensity(BaseAutoregressiveDensity):
+class RNADEDensity(TableDensity):
     """Density of a table with real columns, each conditional a mixture.
 
     The real-valued neural autoregressive density estimator [1]_ runs NADE's
@@ -73,7 +73,7 @@ class RNADEDensity(BaseAutoregressiveDensity):
     _numeric = "gaussian_mixture"
 
     _parameter_constraints: ClassVar[dict] = {
-        **BaseAutoregressiveDensity._parameter_constraints,
+        **TableDensity._parameter_constraints,
         "conditional": [StrOptions({"auto", *_MIXTURES}), dict, type],
         "n_components": [Interval(Integral, 1, None, closed="left")],
     }

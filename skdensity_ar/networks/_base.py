@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, Self
 
 import torch
 from torch import Tensor, nn
@@ -18,7 +19,54 @@ ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
 Noise = tuple[Tensor, ...]
 
 
-class Network(nn.Module):
+class Members(nn.Module):
+    """Networks of one shape side by side.
+
+    Every parameter and buffer of a subclass has the leading axes `members`: (E,) for
+    E networks, () for a single one.
+    """
+
+    def __init__(
+        self, members: Sequence[int], *, dtype: torch.dtype, device: torch.device | str
+    ):
+        super().__init__()
+        self.members = tuple(members)
+        self.dtype = dtype
+        self._factory: dict[str, Any] = {"dtype": dtype, "device": device}
+
+    def _weights(self, *shape: int) -> nn.Parameter:
+        """An unset parameter of every member."""
+        return nn.Parameter(torch.empty((*self.members, *shape), **self._factory))
+
+    def _dropout_masks(
+        self, share: float, n: int, sizes: Sequence[int], generator: torch.Generator
+    ) -> Noise:
+        """Masks (..., n, size) that drop this share of units and scale up the rest."""
+        if share == 0.0:
+            return ()
+        return tuple(
+            torch.rand((*self.members, n, size), generator=generator, **self._factory)
+            .lt(1.0 - share)
+            .to(self.dtype)
+            .div_(1.0 - share)
+            for size in sizes
+        )
+
+    def member(self, e: int) -> Self:
+        """The e-th network alone; its parameters are views."""
+        one = copy.copy(self)
+        one.members = self.members[1:]
+        one._parameters = {
+            name: None if p is None else nn.Parameter(p.detach()[e], p.requires_grad)
+            for name, p in self._parameters.items()
+        }
+        one._buffers = {
+            name: None if b is None else b[e] for name, b in self._buffers.items()
+        }
+        return one
+
+
+class Network(Members):
     """u -> params, one set of parameters per column, each from the columns before it.
 
     Column d has `n_inputs[d]` entries of the flat input u (n, Σ n_inputs) and
@@ -44,6 +92,8 @@ class Network(nn.Module):
         Share of hidden units dropped in training; see `draw_noise`.
     n_context : int
         Width of the context, which enters as extra biases.
+    context_to : {"both", "output"}
+        Whether it reaches the first hidden layer and the parameters, or these alone.
     dtype, device
         Of the parameters, which are left unset until `reset_parameters`.
     """
@@ -60,31 +110,25 @@ class Network(nn.Module):
         activation: str = "relu",
         dropout: float = 0.0,
         n_context: int = 0,
+        context_to: str = "both",
         dtype: torch.dtype = torch.float32,
         device: torch.device | str = "cpu",
     ):
-        super().__init__()
+        super().__init__(ordering.shape[:-1], dtype=dtype, device=device)
         self.n_inputs = tuple(n_inputs)
         self.n_params = tuple(n_params)
         self.hidden_layer_sizes = tuple(hidden_layer_sizes)
         self.activation = activation
         self.dropout = dropout
         self.n_context = n_context
+        self.context_to = context_to
         self.register_buffer("ordering", ordering.to(device))
-        self.dtype = dtype
-        self._factory: dict[str, Any] = {"dtype": dtype, "device": device}
 
     @property
     def n_activations(self) -> int:
         """Numbers made for one row by all members, to size blocks of rows."""
-        n_members = self.ordering.shape[0] if self.ordering.dim() > 1 else 1
         units = sum(self.n_inputs) + sum(self.n_params) + sum(self.hidden_layer_sizes)
-        return max(1, n_members * units)
-
-    def _weights(self, *shape: int) -> nn.Parameter:
-        """An unset parameter of every member."""
-        members = self.ordering.shape[:-1]
-        return nn.Parameter(torch.empty((*members, *shape), **self._factory))
+        return max(1, math.prod(self.members) * units)
 
     def g(self, a: Tensor) -> Tensor:
         return ACTIVATIONS[self.activation](a)
@@ -95,24 +139,15 @@ class Network(nn.Module):
 
     def draw_noise(self, n: int, generator: torch.Generator) -> Noise:
         """Dropout masks for n rows, one per hidden layer: (..., n, units)."""
-        if self.dropout == 0.0:
-            return ()
-        keep = 1.0 - self.dropout
-        members = self.ordering.shape[:-1]
-        return tuple(
-            torch.rand((*members, n, size), generator=generator, **self._factory)
-            .lt(keep)
-            .to(self._factory["dtype"])
-            .div_(keep)
-            for size in self.hidden_layer_sizes
-        )
+        return self._dropout_masks(self.dropout, n, self.hidden_layer_sizes, generator)
 
     def forward(
         self, u: Tensor, context: Tensor | None = None, *, noise: Noise = ()
     ) -> Tensor:
         """All conditionals in parallel (teacher forcing): (..., n, U) -> (..., n, P).
 
-        `context` (n, n_context); `noise` as drawn beforehand by `draw_noise`.
+        `context` (n, n_context) or (..., n, n_context); `noise` as drawn beforehand by
+        `draw_noise`.
         """
         raise NotImplementedError
 
@@ -130,15 +165,3 @@ class Network(nn.Module):
         Returns the state after it; the buffers of the state passed in may be reused.
         """
         raise NotImplementedError
-
-    def member(self, e: int) -> Network:
-        """The e-th network alone; its parameters are views."""
-        one = copy.copy(self)
-        one._parameters = {
-            name: None if p is None else nn.Parameter(p.detach()[e], p.requires_grad)
-            for name, p in self._parameters.items()
-        }
-        one._buffers = {
-            name: None if b is None else b[e] for name, b in self._buffers.items()
-        }
-        return one

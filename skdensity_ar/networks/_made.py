@@ -67,7 +67,7 @@ class MADE(Network):
             self.register_buffer("M_A", _masks.output_mask(m_out, m_in))
             self.A = self._weights(n_out, sum(self.n_inputs))
         if self.n_context:
-            if self.hidden_layer_sizes:
+            if self.hidden_layer_sizes and self.context_to == "both":
                 n_first = self.hidden_layer_sizes[0]
                 self.C_hidden = self._weights(n_first, self.n_context)
             self.C = self._weights(n_out, self.n_context)
@@ -97,7 +97,7 @@ class MADE(Network):
         bs = [getattr(self, f"b{i}").unsqueeze(-2) for i in layers]
         c = self.c.unsqueeze(-2)
         if context is not None:
-            if bs:
+            if bs and self.context_to == "both":
                 bs[0] = bs[0] + context @ self.C_hidden.mT
             c = c + context @ self.C.mT
         return bs, c

@@ -14,6 +14,7 @@ from torch.nn.functional import pad
 
 from skdensity_ar.networks import _masks
 from skdensity_ar.networks._base import Network, Noise
+from skdensity_ar.networks._nade_kernel import nade_outputs
 
 
 class NADE(Network):
@@ -83,7 +84,8 @@ class NADE(Network):
         self.register_parameter("V", None if tied else self._weights(n_out, sizes[-1]))
         self.b = self._weights(n_out)
         if self.n_context:
-            self.C_hidden = self._weights(sizes[0], self.n_context)
+            if self.context_to == "both":
+                self.C_hidden = self._weights(sizes[0], self.n_context)
             self.C = self._weights(n_out, self.n_context)
 
     @property
@@ -113,23 +115,48 @@ class NADE(Network):
         self, u: Tensor, context: Tensor | None = None, *, noise: Noise = ()
     ) -> Tensor:
         # Units in the order of the visit, one entry per position.
-        u_d = _take(u, self.input_slots, -1).unbind(-2)  # D × (..., n, I)
-        W_d = _take(self.W, self.input_slots, -2).unbind(-3)  # D × (..., I, H)
-        V_d = _take(self._output_weights(), self.output_slots, -2).unbind(-3)
-        a = self.c.unsqueeze(-2)  # (..., 1, H)
-        if context is not None:
-            a = a + context @ self.C_hidden.mT
-        a = a.expand(*a.shape[:-2], u.shape[-2], -1)  # (..., n, H)
-        add_product = torch.baddbmm if a.dim() == 3 else torch.addmm
-        params = []
+        a, b = self._biases(context)
+        a = a.expand(*self.members, u.shape[-2], -1)  # (..., n, H)
+        u_d = _take(u, self.input_slots, -1).movedim(-2, 0)  # (D, ..., n, I)
+        W_d = _take(self.W, self.input_slots, -2).movedim(-3, 0)  # (D, ..., I, H)
+        V_d = _take(self._output_weights(), self.output_slots, -2).movedim(-3, 0)
+        if len(self.hidden_layer_sizes) == 1:
+            out = self._shallow(a, u_d, W_d, V_d, noise)
+        else:
+            out = self._deep(a, u_d, W_d, V_d, noise)
+        out = _untake(out.movedim(0, -2), self.output_slots, sum(self.n_params))
+        return out + b
+
+    def _shallow(
+        self, a: Tensor, u_d: Tensor, W_d: Tensor, V_d: Tensor, noise: Noise
+    ) -> Tensor:
+        """V_d h_d of all columns, (D, ..., n, P)."""
+        rho = None if self.rho is None else self.rho.view(-1, len(u_d)).mT
+        mask = noise[0] if noise else None
+        if not self.members:
+            a, u_d, W_d, V_d = (x.unsqueeze(-3) for x in (a, u_d, W_d, V_d))
+            mask = None if mask is None else mask.unsqueeze(0)
+        out = nade_outputs(a, u_d, W_d, V_d, rho, mask, self.activation)
+        return out if self.members else out.squeeze(1)
+
+    def _deep(
+        self, a: Tensor, u_d: Tensor, W_d: Tensor, V_d: Tensor, noise: Noise
+    ) -> Tensor:
+        """Deep NADE likewise, by autograd."""
+        out = []
         for t in range(len(self.n_inputs)):
-            h = self._hidden(a, t, noise)
-            params.append(h @ V_d[t].mT)  # (..., n, P)
-            a = add_product(a, u_d[t], W_d[t])  # a_{d+1} = a_d + W_d u_d
-        out = torch.stack(params, -2)  # (..., n, D, P)
-        out = _untake(out, self.output_slots, sum(self.n_params))
-        out = out + self.b.unsqueeze(-2)
-        return out if context is None else out + context @ self.C.mT
+            out.append(self._hidden(a, t, noise) @ V_d[t].mT)  # (..., n, P)
+            a = a + u_d[t] @ W_d[t]  # a_{d+1} = a_d + W_d u_d
+        return torch.stack(out)
+
+    def _biases(self, context: Tensor | None) -> tuple[Tensor, Tensor]:
+        """c and b, (..., 1 or n, units), with the context's share."""
+        c, b = self.c.unsqueeze(-2), self.b.unsqueeze(-2)
+        if context is not None:
+            b = b + context @ self.C.mT
+            if self.context_to == "both":
+                c = c + context @ self.C_hidden.mT
+        return c, b
 
     def _hidden(self, a: Tensor, t: int, noise: Noise = ()) -> Tensor:
         """h_d = g(ρ_d a_d) and the layers after it, for the column at position t."""
@@ -146,13 +173,10 @@ class NADE(Network):
         return h
 
     def start(self, n: int, context: Tensor | None = None) -> _State:
-        a = self.c.expand(n, -1)
-        b = self.b.expand(n, -1)
-        if context is not None:
-            a, b = a + context @ self.C_hidden.mT, b + context @ self.C.mT
+        a, b = self._biases(context)
         return _State(
-            a=a,
-            b=b,
+            a=a.expand(n, -1),
+            b=b.expand(n, -1),
             inputs=_columns(self.n_inputs, self.ordering),
             outputs=_columns(self.n_params, self.ordering),
         )

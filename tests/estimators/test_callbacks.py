@@ -13,7 +13,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from skdensity_ar import MADEDensity, NADEDensity, RNADEDensity
-from tests.small import DENSITIES, reals, small
+from tests.small import DENSITIES, EVERY, reals, small
 
 pytest.importorskip(
     "sklearn.callback", reason="scikit-learn has callbacks since 1.9 only"
@@ -49,10 +49,10 @@ class Recorder:
         return context.task_name == "epoch" and context.task_id + 1 == self.stop_at
 
 
-@pytest.mark.parametrize("cls", DENSITIES)
+@pytest.mark.parametrize("cls", EVERY)
 def test_every_task_that_begins_ends(cls):
     recorder = Recorder()
-    density = small(cls).set_callbacks(recorder).fit(DENSITIES[cls]())
+    density = small(cls).set_callbacks(recorder).fit(EVERY[cls]())
     assert recorder.hooks == [
         ("setup", "fit", 0),
         ("begin", "fit", 0),

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from skdensity_ar.networks import MADE, NADE
+from skdensity_ar.networks import ACTIVATIONS, MADE, NADE
+from skdensity_ar.networks._nade_kernel import nade_outputs
 from tests import properties, reference
 from tests.properties import NETWORKS, ORDERINGS, make_network
 
@@ -263,3 +264,45 @@ def test_sampling_leaves_the_network_as_it_was(name):
         assert torch.equal(properties.unrolled(network.member(0), u), first)
     after = network.state_dict()
     assert all(torch.equal(before[name], after[name]) for name in before)
+
+
+# NADE's backward pass -----------------------------------------------------------------
+
+
+def nade_outputs_by_autograd(a, u, W, V, rho, mask, activation):
+    """The slow twin of `nade_outputs`: its equations, a tensor for every column."""
+    out = []
+    for d in range(len(u)):
+        h = ACTIVATIONS[activation](a if rho is None else rho[d, :, None, None] * a)
+        out.append((h if mask is None else h * mask) @ V[d].mT)
+        a = a + u[d] @ W[d]
+    return torch.stack(out)
+
+
+@pytest.mark.parametrize("activation", ACTIVATIONS)
+@pytest.mark.parametrize("rescaled", [True, False])
+@pytest.mark.parametrize("dropped", [True, False])
+@pytest.mark.parametrize("widths_", [(1, 1), (1, 6), (3, 4)])
+@pytest.mark.parametrize(
+    ("dtype", "atol"), [(torch.float64, 1e-12), (torch.float32, 1e-4)]
+)
+def test_nades_own_backward_pass_equals_autograd(
+    activation, rescaled, dropped, widths_, dtype, atol
+):
+    (D, E, n, H), (n_in, n_out) = (9, 2, 5, 7), widths_
+    rng = properties.generator(0)
+
+    def draw(*shape):
+        return torch.randn(shape, generator=rng, dtype=dtype, requires_grad=True)
+
+    inputs = [draw(E, n, H), draw(D, E, n, n_in), draw(D, E, n_in, H)]
+    inputs += [draw(D, E, n_out, H), draw(D, E) if rescaled else None]
+    mask = (draw(E, n, H) > 0).to(dtype) * 2.0 if dropped else None
+    weights = draw(D, E, n, n_out).detach()
+    found = []
+    for outputs in (nade_outputs, nade_outputs_by_autograd):
+        out = outputs(*inputs, mask, activation)
+        wanted = [x for x in inputs if x is not None]
+        found.append([out, *torch.autograd.grad((out * weights).sum(), wanted)])
+    for fast, slow in zip(*found, strict=True):
+        torch.testing.assert_close(fast, slow, rtol=0, atol=atol)

@@ -1,0 +1,270 @@
+"""Densities of sequences: fit, score_samples, score_timesteps, score and sample."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any, Self
+
+import numpy as np
+import torch
+from scipy.special import logsumexp
+from sklearn.utils.validation import check_is_fitted
+from torch import Tensor
+
+from skdensity_ar._columns import Columns
+from skdensity_ar._device import threads_for
+from skdensity_ar._frames import rows_of
+from skdensity_ar._random import make_generator
+from skdensity_ar._sequences import SequenceRows
+from skdensity_ar._validation import _fit_context, check_count, check_sequences
+from skdensity_ar.estimators._base import (
+    MIN_TO_SPLIT,
+    BaseAutoregressiveDensity,
+    Examples,
+    warn_of_no_validation,
+)
+
+# Frames that the inner network scores at a time, however many there are.
+_SCORE_BLOCK = 256
+
+
+class SequenceDensity(BaseAutoregressiveDensity):
+    """The density of a sequence given its length; see `BaseAutoregressiveDensity`."""
+
+    @_fit_context(prefer_skip_nested_validation=True)
+    def fit(self, X, y=None, *, X_val=None) -> Self:
+        """Fit the density to the sequences of X.
+
+        Parameters
+        ----------
+        X : list of arrays or frames (n_timesteps_i, n_features)
+            Training sequences, or an object array of such, or one array
+            (n_sequences, n_timesteps, n_features) in which rows of NaN at the end of
+            a sequence are not part of it. `[X]` is the data set of one sequence X.
+        y : Ignored
+            Not used, present for API consistency by convention.
+        X_val : as X
+            Sequences that early stopping watches; None sets a share of X aside: whole
+            sequences, or, of fewer than 10, the last frames of each.
+
+        Returns
+        -------
+        self : object
+            The fitted estimator. If `fit` fails or is interrupted, the estimator is
+            left as it was before.
+
+        Raises
+        ------
+        ValueError, TypeError
+            If X is no set of sequences (the message names the sequence by its index)
+            or holds values that its columns cannot have (it names the column).
+        """
+        self._fit(X, X_val)
+        return self
+
+    def _read(
+        self, X: Any, *, reset: bool, columns: Columns | None
+    ) -> tuple[Any, np.ndarray]:
+        labels = columns is not None and columns.reads_labels
+        return check_sequences(self, X, reset=reset, reads_labels=labels)
+
+    def _examples(
+        self,
+        module: Any,
+        x: Tensor,
+        lengths: np.ndarray | None,
+        n_train: int,
+        generator: torch.Generator,
+    ) -> Examples:
+        assert lengths is not None
+        table, n_members = module.table(x, lengths), module.n_members
+        begins, skips = np.cumsum(lengths) - lengths, np.zeros_like(lengths)
+        seen = lengths[:n_train]
+        split_sequences = len(lengths) > n_train or n_train >= MIN_TO_SPLIT
+        if split_sequences or not self.early_stopping:
+            train_index, valid_index = self._split(
+                n_train, len(lengths), n_members, generator
+            )
+        else:
+            # Train on the beginnings; validate on the ends, which are read from the
+            # first frame on and counted from where the beginnings stop.
+            share = np.ceil(self.validation_fraction * lengths).astype(int)
+            heads = np.maximum(lengths - share, 1)
+            index = torch.arange(2 * n_train, device=x.device).expand(n_members, -1)
+            train_index, valid_index = index[:, :n_train], index[:, n_train:]
+            if len(x) < MIN_TO_SPLIT or (heads == lengths).all():
+                warn_of_no_validation(f"{n_train} sequences of {len(x)} time steps")
+                valid_index = None
+            else:
+                begins = np.tile(begins, 2)
+                skips = np.concatenate([skips, heads])
+                lengths = np.concatenate([heads, lengths])
+        n = train_index.shape[1]
+        size = self._batch_size(n, seen.mean())
+        return Examples(
+            SequenceRows(table, begins, lengths, skips, self.bptt_length),
+            train_index,
+            valid_index,
+            batch_size=size,
+            rows_per_batch=int(size * min(seen.mean(), self.bptt_length)),
+            attributes={"n_timesteps_": seen},
+        )
+
+    def _batch_size(self, n: int, n_timesteps: float) -> int:
+        """Return the number of sequences per mini-batch."""
+        if self.batch_size != "auto":
+            return min(self.batch_size, n)
+        n_timesteps = min(n_timesteps, self.bptt_length)
+        n_frames = min(max(n * n_timesteps / 16, 256), 1024)
+        return min(max(round(n_frames / n_timesteps), 1), n)
+
+    def _member_log_prob(self, X: Any) -> tuple[np.ndarray, np.ndarray]:
+        """Return log p_e(x_t | x_<t) of members and frames, (E, N), and the lengths."""
+        check_is_fitted(self)
+        X, lengths = self._read(X, reset=False, columns=self.columns_)
+        network = self.module_.network
+        x = torch.as_tensor(self.columns_.transform(X), device=network.ordering.device)
+        with threads_for(_SCORE_BLOCK * self.module_.n_weights):
+            log_p = self.module_.frame_log_prob(x, lengths, _SCORE_BLOCK)
+        return log_p.cpu().numpy(), lengths
+
+    def score_samples(self, X) -> np.ndarray:
+        """Log-density of every sequence under the model, given its length.
+
+        Parameters
+        ----------
+        X : list of arrays or frames (n_timesteps_i, n_features)
+            Sequences with the columns of `fit`, in any container that `fit` takes.
+
+        Returns
+        -------
+        log_density : ndarray of shape (n_sequences,)
+            log p(x_1, …, x_T | T) in nats, float64, in the units of X: a density with
+            respect to Lebesgue measure for real columns, a mass for the others. The
+            sum over the time steps, not their mean.
+
+        Raises
+        ------
+        ValueError, TypeError
+            If X is no set of sequences, has other columns than in `fit`, or values
+            they cannot have.
+        """
+        log_p, lengths = self._member_log_prob(X)
+        totals = np.add.reduceat(log_p, np.cumsum(lengths) - lengths, axis=1)
+        return _log_mean_exp(totals) + lengths * self.columns_.log_jacobian
+
+    def score_timesteps(self, X) -> list[np.ndarray]:
+        """Log-density of every frame given the frames before it.
+
+        Parameters
+        ----------
+        X : list of arrays or frames (n_timesteps_i, n_features)
+            Sequences with the columns of `fit`, in any container that `fit` takes.
+
+        Returns
+        -------
+        log_densities : list of ndarray of shape (n_timesteps_i,)
+            log p(x_t | x_1, …, x_{t-1}) in nats, float64, in the units of X; they sum
+            to `score_samples`. After a frame of density 0 they are -inf.
+
+        Raises
+        ------
+        ValueError, TypeError
+            As `score_samples`.
+        """
+        log_p, lengths = self._member_log_prob(X)
+        out = []
+        for members in np.split(log_p, np.cumsum(lengths)[:-1], axis=1):
+            # The ensemble's own conditionals: ratios of its densities of prefixes.
+            prefixes = _log_mean_exp(members.cumsum(1))
+            with np.errstate(invalid="ignore"):
+                steps = np.diff(prefixes, prepend=0.0)
+            steps[np.isneginf(prefixes)] = -np.inf
+            out.append(steps + self.columns_.log_jacobian)
+        return out
+
+    def score(self, X, y=None) -> float:
+        """Mean log-density per time step.
+
+        Parameters
+        ----------
+        X : list of arrays or frames (n_timesteps_i, n_features)
+            Sequences with the columns of `fit`, in any container that `fit` takes.
+        y : Ignored
+            Not used, present for API consistency by convention.
+
+        Returns
+        -------
+        score : float
+            Sum of `score_samples(X)` over the number of frames of all sequences, in
+            nats per time step: the convention of the music and speech papers.
+        """
+        log_p = self.score_timesteps(X)
+        return float(np.concatenate(log_p).mean())
+
+    def sample(self, n_samples=1, n_timesteps=None, random_state=None) -> list[Any]:
+        """Draw sequences from the model.
+
+        Parameters
+        ----------
+        n_samples : int, default=1
+            Number of sequences.
+        n_timesteps : int, sequence of int or None, default=None
+            Length of all, or of each; None draws each from those seen in `fit`.
+        random_state : int, RandomState instance or None, default=None
+            Decides the draws; None uses numpy's global generator.
+
+        Returns
+        -------
+        X : list of ndarray or frame of shape (n_timesteps_i, n_features)
+            As `fit` takes them; frames if it was fitted on frames.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If n_samples or n_timesteps is not an integer >= 1, or n_timesteps has
+            another length than n_samples.
+        """
+        check_is_fitted(self)
+        n_samples = check_count(n_samples, "n_samples")
+        network = self.module_.network
+        generator = make_generator(random_state, network.ordering.device)
+        lengths = self._lengths(n_samples, n_timesteps, generator)
+        multiplications = n_samples * self.module_.n_weights
+        with threads_for(multiplications // self.n_features_in_):  # of one column
+            codes = self.module_.sample(lengths, generator)
+        table = self.columns_.inverse(torch.cat(codes).double().cpu().numpy())
+        ends = np.cumsum(lengths).tolist()
+        return [
+            rows_of(table, end - n, end) for n, end in zip(lengths, ends, strict=True)
+        ]
+
+    def _lengths(
+        self, n_samples: int, n_timesteps: Any, generator: torch.Generator
+    ) -> list[int]:
+        if n_timesteps is None:
+            device, n_seen = generator.device, len(self.n_timesteps_)
+            index = torch.randint(
+                n_seen, (n_samples,), generator=generator, device=device
+            )
+            return self.n_timesteps_[index.cpu().numpy()].tolist()
+        if not isinstance(n_timesteps, Iterable) or isinstance(n_timesteps, str):
+            return [check_count(n_timesteps, "n_timesteps")] * n_samples
+        lengths = [check_count(n, "each of n_timesteps") for n in n_timesteps]
+        if len(lengths) != n_samples:
+            raise ValueError(
+                f"n_timesteps has {len(lengths)} lengths for n_samples={n_samples}; "
+                "pass one for each, or a single one for all."
+            )
+        return lengths
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.input_tags.two_d_array = False
+        tags.input_tags.three_d_array = True
+        return tags
+
+
+def _log_mean_exp(members: np.ndarray) -> np.ndarray:
+    """Average the members' densities: (E, n) -> (n,)."""
+    return logsumexp(members, axis=0) - np.log(len(members))

@@ -1,0 +1,171 @@
+"""Densities of tables: fit, score_samples, score and sample, row by row."""
+
+from __future__ import annotations
+
+from typing import Any, Self
+
+import numpy as np
+import torch
+from sklearn.utils.validation import check_is_fitted
+from torch import Tensor
+
+from skdensity_ar._columns import Columns
+from skdensity_ar._device import threads_for
+from skdensity_ar._frames import rows_of
+from skdensity_ar._random import make_generator
+from skdensity_ar._training import TensorRows
+from skdensity_ar._validation import _fit_context, check_count, check_table
+from skdensity_ar.estimators._base import BaseAutoregressiveDensity, Examples
+
+# Numbers made while a block of rows is scored or sampled.
+_SCORE_BLOCK, _SAMPLE_BLOCK = 2**21, 2**26
+
+
+class TableDensity(BaseAutoregressiveDensity):
+    """The density of a row; see `BaseAutoregressiveDensity`."""
+
+    @_fit_context(prefer_skip_nested_validation=True)
+    def fit(self, X, y=None, *, X_val=None) -> Self:
+        """Fit the density to the rows of X.
+
+        Parameters
+        ----------
+        X : array-like or frame of shape (n_samples, n_features)
+            Training rows.
+        y : Ignored
+            Not used, present for API consistency by convention.
+        X_val : array-like or frame of shape (n_validation_samples, n_features)
+            Rows that early stopping watches; None sets a share of X aside.
+
+        Returns
+        -------
+        self : object
+            The fitted estimator. If `fit` fails or is interrupted, the estimator is
+            left as it was before.
+
+        Raises
+        ------
+        ValueError, TypeError
+            If X holds values that its columns cannot have; the message names the
+            column and the value.
+        """
+        self._fit(X, X_val)
+        return self
+
+    def _read(
+        self, X: Any, *, reset: bool, columns: Columns | None
+    ) -> tuple[Any, np.ndarray | None]:
+        labels = columns is not None and columns.reads_labels
+        return check_table(self, X, reset=reset, reads_labels=labels), None
+
+    def _examples(
+        self,
+        module: Any,
+        x: Tensor,
+        lengths: np.ndarray | None,
+        n_train: int,
+        generator: torch.Generator,
+    ) -> Examples:
+        train_index, valid_index = self._split(
+            n_train, len(x), module.n_members, generator
+        )
+        n = train_index.shape[1]
+        size = self.batch_size
+        size = min(max(n // 16, 32), 256, n) if size == "auto" else min(size, n)
+        return Examples(TensorRows(x), train_index, valid_index, size, size)
+
+    @torch.no_grad()
+    def score_samples(self, X) -> np.ndarray:
+        """Log-density of every row under the model.
+
+        Parameters
+        ----------
+        X : array-like or frame of shape (n_samples, n_features)
+            Rows with the columns of `fit`.
+
+        Returns
+        -------
+        log_density : ndarray of shape (n_samples,)
+            log p(x) in nats, float64, in the units of X: a density with respect to
+            Lebesgue measure for real columns, a mass for the others.
+
+        Raises
+        ------
+        ValueError, TypeError
+            If X has other columns than in `fit`, or values they cannot have.
+        """
+        check_is_fitted(self)
+        X, _ = self._read(X, reset=False, columns=self.columns_)
+        network = self.module_.network
+        # Blocks of one size, the last one padded: a row's score does not depend on
+        # how many rows come with it.
+        size = _power_of_two(_SCORE_BLOCK // network.n_activations, 16, 4096)
+        out = np.empty(X.shape[0])
+        padded = np.zeros((size, X.shape[1]))
+        for begin in range(0, len(out), size):
+            codes = self.columns_.transform(rows_of(X, begin, begin + size))
+            padded[: len(codes)] = codes
+            x = torch.as_tensor(
+                padded, dtype=network.dtype, device=network.ordering.device
+            )
+            with threads_for(size * self.module_.n_weights):
+                log_p = self.module_.log_prob(x).cpu().numpy()
+            out[begin : begin + size] = log_p[: len(codes)]
+        return out + self.columns_.log_jacobian
+
+    def score(self, X, y=None) -> float:
+        """Mean log-density of the rows.
+
+        Parameters
+        ----------
+        X : array-like or frame of shape (n_samples, n_features)
+            Rows with the columns of `fit`.
+        y : Ignored
+            Not used, present for API consistency by convention.
+
+        Returns
+        -------
+        score : float
+            Mean of `score_samples(X)`, in nats per row.
+        """
+        return float(np.mean(self.score_samples(X)))
+
+    def sample(self, n_samples=1, random_state=None):
+        """Draw rows from the model.
+
+        Parameters
+        ----------
+        n_samples : int, default=1
+            Number of rows.
+        random_state : int, RandomState instance or None, default=None
+            Decides the draws; None uses numpy's global generator.
+
+        Returns
+        -------
+        X : ndarray or frame of shape (n_samples, n_features)
+            A frame with the columns, dtypes and categories of `fit` if it was fitted
+            on a frame (draws of a real column held as integers are rounded), an array
+            of floats otherwise. Categories are drawn from those seen in `fit`.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If n_samples is not an integer >= 1.
+        """
+        check_is_fitted(self)
+        n_samples = check_count(n_samples, "n_samples")
+        network = self.module_.network
+        generator = make_generator(random_state, network.ordering.device)
+        size = max(1, _SAMPLE_BLOCK // network.n_activations)
+        multiplications = n_samples * self.module_.n_weights
+        with threads_for(multiplications // self.n_features_in_):  # of one column
+            codes = [
+                self.module_.sample(min(size, n_samples - begin), generator)
+                for begin in range(0, n_samples, size)
+            ]
+        return self.columns_.inverse(torch.cat(codes).double().cpu().numpy())
+
+
+def _power_of_two(n: int, low: int, high: int) -> int:
+    """Round n down to a power of two, within [low, high]."""
+    return min(max(1 << max(n, 1).bit_length() - 1, low), high)
