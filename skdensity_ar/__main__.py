@@ -15,8 +15,8 @@ def main(argv=None):
     """Run the tour and return the exit status."""
     parser = argparse.ArgumentParser(
         prog="python -m skdensity_ar",
-        description="Fit the estimators to three small real data sets, compare them "
-        "with tuned well-known ones on rows held out, and draw a picture.",
+        description="Fit the estimators to four small real data sets, compare them "
+        "with tuned well-known ones on data held out, and draw a picture.",
     )
     parser.add_argument(
         "--output",

@@ -12,6 +12,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import ClassVar, Literal
 
 import numpy as np
@@ -27,6 +28,9 @@ from skdensity_ar.networks import Network, Recurrent, State
 # Lanes and steps that scoring runs at a time, whatever the sequences: a score must not
 # depend on what comes with it, and products of another shape round otherwise.
 _LANES, _STEPS = 16, 16
+
+# Windows in each piece of a long sequence, where there are few of them.
+_PIECE = 10
 
 # Sequences of all members validated at a time.
 _VALID_LANES = 64
@@ -107,6 +111,47 @@ class SequenceRows:
     skips: np.ndarray
     window: int
 
+    @classmethod
+    def of_whole(cls, table: Table, lengths: np.ndarray, window: int) -> SequenceRows:
+        """Every sequence is an example."""
+        begins = np.cumsum(lengths) - lengths
+        return cls(table, begins, lengths, np.zeros_like(lengths), window)
+
+    @classmethod
+    def of_few(
+        cls, table: Table, lengths: np.ndarray, heads: np.ndarray, window: int
+    ) -> tuple[SequenceRows, int]:
+        """Pieces to train on, from the first `heads` frames, then what validates.
+
+        Few long sequences make no mini-batch: each head is cut into pieces of some
+        windows, which run side by side. They start in the learned state, once every
+        `_PIECE` windows. What is beyond a head validates, read from the beginning;
+        further sequences validate as a whole.
+
+        Returns
+        -------
+        rows : SequenceRows
+        n_pieces : int
+            Pieces come first.
+        """
+        begins, n = np.cumsum(lengths) - lengths, len(heads)
+        pieces = [
+            (begin + start, end - start)
+            for begin, head in zip(begins, heads, strict=False)
+            for start, end in pairwise(_bounds(head, _PIECE * window))
+        ]
+        beyond = np.flatnonzero(heads < lengths[:n])
+        further = np.r_[beyond, np.arange(n, len(lengths))]
+        skips = np.r_[np.zeros(len(pieces), int), heads[beyond]]
+        rows = cls(
+            table,
+            begins=np.r_[[begin for begin, _ in pieces], begins[further]],
+            lengths=np.r_[[length for _, length in pieces], lengths[further]],
+            skips=np.r_[skips, np.zeros(len(lengths) - n, int)],
+            window=window,
+        )
+        return rows, len(pieces)
+
     def n_rows(self, index: Tensor) -> Tensor:
         """Frames that count, (members,)."""
         counts = np.maximum(self.lengths - self.skips, 0)[index.cpu().numpy()].sum(1)
@@ -141,6 +186,12 @@ class SequenceRows:
         for window in windows:
             window.share = share
         return windows
+
+
+def _bounds(length: int, piece: int) -> list[int]:
+    """Where to cut so many frames into equal pieces of at most `piece`."""
+    n_pieces = -(-length // piece)
+    return np.rint(np.linspace(0, length, n_pieces + 1)).astype(int).tolist()
 
 
 @dataclass

@@ -1,18 +1,18 @@
-"""The tour: our estimators against tuned rivals on rows that neither has seen."""
+"""The tour: our estimators against tuned rivals on data that neither has seen."""
 
 import time
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pandas as pd
 from joblib import Parallel, delayed, parallel_config
 from sklearn.model_selection import ShuffleSplit
 
-from skdensity_ar import MADEDensity, NADEDensity, RNADEDensity
+from skdensity_ar import RNNRNADE, MADEDensity, NADEDensity, RNADEDensity
 from skdensity_ar._baselines import (
     IndependentColumns,
     PerClassGaussian,
@@ -20,9 +20,11 @@ from skdensity_ar._baselines import (
     gaussian_mixture_search,
     kernel_density_search,
 )
+from skdensity_ar._sequence_baselines import hmm_search, var_search
 from skdensity_ar._tour_picture import draw
 from skdensity_ar.datasets import (
     load_binary_digits,
+    load_japanese_vowels,
     load_penguins,
     load_wine_quality_red,
 )
@@ -41,18 +43,68 @@ class Study:
     X : DataFrame
         The rows; its index counts the rows of the table as it was loaded.
     note : str
-        What was done to the rows.
+        What was done to them.
     ours : dict
         Name of each estimator of this package, and a function that makes it.
     rivals : dict
         The same for the rivals.
     """
 
+    example: ClassVar[str] = "row"  # what is held out as a whole
+    unit: ClassVar[str] = "row"  # what log p is given per
+
     name: str
-    X: pd.DataFrame
+    X: Any
     note: str
     ours: dict[str, Callable[[], Any]]
     rivals: dict[str, Callable[[], Any]]
+
+    @property
+    def extent(self):
+        """How much data there is, in words."""
+        n, D = self.X.shape
+        return f"{n} rows, {D} columns"
+
+    @property
+    def size(self):
+        """Number of cells."""
+        return self.X.size
+
+    def take(self, index):
+        """Return the examples at these positions."""
+        return self.X.iloc[index]
+
+    def n_units(self, index):
+        """Return the number of units in each of the examples at these positions."""
+        return np.ones(len(index))
+
+
+@dataclass(frozen=True)
+class SequenceStudy(Study):
+    """A study whose X is a list of arrays (n_timesteps, n_features), see `Study`."""
+
+    example: ClassVar[str] = "sequence"
+    unit: ClassVar[str] = "frame"
+
+    @property
+    def extent(self):
+        """How much data there is, in words."""
+        n_frames = sum(len(x) for x in self.X)
+        D = self.X[0].shape[1]
+        return f"{len(self.X)} sequences, {n_frames} frames, {D} columns"
+
+    @property
+    def size(self):
+        """Number of cells."""
+        return sum(x.size for x in self.X)
+
+    def take(self, index):
+        """Return the sequences at these positions."""
+        return [self.X[i] for i in index]
+
+    def n_units(self, index):
+        """Return the number of frames of each sequence at these positions."""
+        return np.array([len(self.X[i]) for i in index])
 
 
 @dataclass
@@ -64,9 +116,9 @@ class Outcome:
     study : Study
         The study.
     splits : list of (train, test)
-        Positions of the rows of each split.
+        Positions of the examples of each split.
     log_p : dict
-        For every model, the log-densities of the held-out rows in nats: by split.
+        For every model, the log-densities of the held-out examples in nats: by split.
     seconds : dict
         For every model, the seconds that each fit took: by split.
     models : dict
@@ -98,11 +150,24 @@ class Outcome:
         """Name of the best rival."""
         return self.best(self.study.rivals)
 
+    def mean(self, name, split):
+        """Return the held-out log p of one split, in nats per unit."""
+        _, test = self.splits[split]
+        return self.log_p[name][split].sum() / self.study.n_units(test).sum()
+
     def means(self, name, minus=None):
-        """Return the mean log p of each split, less that of the model `minus`."""
-        by_split = self.log_p[name]
-        means = np.array([by_split[i].mean() for i in range(len(self.splits))])
+        """Return the `mean` of each split, less that of the model `minus`."""
+        means = np.array([self.mean(name, i) for i in range(len(self.splits))])
         return means if minus is None else means - self.means(minus)
+
+    def rates(self, name):
+        """Return log p of each held-out example of all splits, in nats per unit."""
+        return np.concatenate(
+            [
+                self.log_p[name][i] / self.study.n_units(test)
+                for i, (_, test) in enumerate(self.splits)
+            ]
+        )
 
 
 def tour(
@@ -128,7 +193,7 @@ def tour(
     seed : int, default=0
         Decides the splits and every `random_state`.
     max_rows : int or None, default=None
-        Take a random part of a longer table.
+        Take a random part of a longer table, and a fourth as many sequences.
     max_iter : int or None, default=None
         Epochs of our estimators; None leaves their default.
     small_grids : bool, default=False
@@ -147,8 +212,8 @@ def tour(
         One per study.
     """
     say(
-        "skdensity_ar on real data: fit on 80 % of the rows, score the other 20 %, "
-        f"{_count(n_splits, 'random split')}."
+        "skdensity_ar on real data: fit on 80 % of the rows or sequences, score the "
+        f"rest, {_count(n_splits, 'random split')}."
     )
     if max_rows or max_iter or small_grids:
         say("Shortened (few rows, few epochs, small grids): a look, not a result.")
@@ -158,8 +223,7 @@ def tour(
         for study in _studies(seed, max_rows, max_iter, small_grids)
     ]
     for study in (outcome.study for outcome in outcomes):
-        n, D = study.X.shape
-        say(f"{study.name + ':':<10}{n} rows, {D} columns; {study.note}")
+        say(f"{study.name + ':':<10}{study.extent}; {study.note}")
     say("")
     _run(outcomes, n_jobs, silent, say)
     for line in _table(outcomes, n_splits):
@@ -178,10 +242,12 @@ def tour(
 
 
 def _studies(seed, max_rows, max_iter, small_grids):
-    """Return the three studies; the picture knows them by their order."""
+    """Return the four studies; the picture knows them by their order."""
     few_folds = {"n_splits": 2} if small_grids else {}
     mixture = {"n_components": (6,)} | few_folds if small_grids else {}
     bits = {"n_components": (30,)} | few_folds if small_grids else {}
+    lags = {"order": (2,), "ridge": (1.0,)} | few_folds if small_grids else {}
+    states = {"n_components": (10,) if small_grids else (10, 20), "n_splits": 2}
     epochs = {} if max_iter is None else {"max_iter": max_iter}
 
     def ours(*classes):
@@ -193,11 +259,17 @@ def _studies(seed, max_rows, max_iter, small_grids):
         few = max_rows is not None and len(X) > max_rows
         return X.sample(max_rows, random_state=seed).sort_index() if few else X
 
+    def some(sequences):
+        n = None if max_rows is None else max_rows // 4
+        chosen = np.random.RandomState(seed).permutation(len(sequences))[:n]
+        return [sequences[i] for i in np.sort(chosen)]
+
     wine = load_wine_quality_red(as_frame=True).data
     distinct = wine.drop_duplicates()
     digits = load_binary_digits()
     penguins = load_penguins().data
     complete = penguins.dropna().astype({"year": str})
+    vowels = load_japanese_vowels()
     return [
         Study(
             "wine",
@@ -239,13 +311,23 @@ def _studies(seed, max_rows, max_iter, small_grids):
                 ),
             },
         ),
+        SequenceStudy(
+            "vowels",
+            some([vowels.data[i] for i in vowels.train_index[::2]]),
+            "every second of the published training part.",
+            ours(RNNRNADE),
+            {
+                "GaussianVAR": partial(var_search, random_state=seed, **lags),
+                "GaussianHMM": partial(hmm_search, random_state=seed, **states),
+            },
+        ),
     ]
 
 
 def _run(outcomes, n_jobs, silent, say):
     """Fit and score every model on every split, and fill the outcomes."""
     # The longest fits first, so that no process is left with one at the end.
-    by_size = sorted(range(len(outcomes)), key=lambda o: -outcomes[o].study.X.size)
+    by_size = sorted(range(len(outcomes)), key=lambda o: -outcomes[o].study.size)
     tasks = [
         (o, i, name)
         for o in by_size
@@ -255,8 +337,8 @@ def _run(outcomes, n_jobs, silent, say):
 
     def arguments(task):
         o, i, name = task
-        rows = [outcomes[o].study.X.iloc[part] for part in outcomes[o].splits[i]]
-        return task, outcomes[o].makers[name], *rows, silent
+        parts = [outcomes[o].study.take(part) for part in outcomes[o].splits[i]]
+        return task, outcomes[o].makers[name], *parts, silent
 
     # Whole fits side by side, one thread each: networks and tables this small gain
     # little from a second thread, and wait for it when the machine is busy.
@@ -272,13 +354,14 @@ def _run(outcomes, n_jobs, silent, say):
                 outcome.models[name] = model
             line = (
                 f"{outcome.study.name:<10}split {i + 1} of {len(outcome.splits)}  "
-                f"{name:<19}{log_p.mean():7.2f} nats/row{seconds:6.1f} s  "
+                f"{name:<19}{outcome.mean(name, i):7.2f} "
+                f"{'nats/' + outcome.study.unit:<10}{seconds:6.1f} s  "
             )
             say((line + _settings(model, WIDTH - len(line))).rstrip())
 
 
 def _fit_and_score(task, make, train, test, silent):
-    """Return the task, the fitted model, log p of the test rows and the seconds."""
+    """Return the task, the fitted model, log p of the test part and the seconds."""
     with warnings.catch_warnings():
         if silent:
             warnings.simplefilter("ignore")
@@ -310,11 +393,15 @@ def _settings(model, width):
 def _table(outcomes, n_splits):
     """Yield the lines of the table."""
     yield ""
+    per_frame = [o.study.name for o in outcomes if o.study.unit == "frame"]
     yield (
-        f"Nats per held-out row, in the units of the data: mean over "
-        f"{_count(n_splits, 'split')}, higher is better."
+        f"Nats per held-out row ({', '.join(per_frame)}: per held-out frame), in the "
+        f"units of the data: mean over {_count(n_splits, 'split')},"
     )
-    yield "s.e.: standard error over splits. fit: seconds, with the choice of settings."
+    yield (
+        "higher is better. s.e.: standard error over splits. fit: seconds, with the "
+        "choice of settings."
+    )
     yield ""
     yield (
         f"{'data':<10}{'model':<22}{'log p':>9}{'s.e.':>8}"
@@ -344,7 +431,8 @@ def _verdict(outcome):
     first, second = (ours, rival) if paired.mean() >= 0 else (rival, ours)
     error = _error(paired)
     line = f"{outcome.study.name}: {first} is ahead of {second} "
-    line += f"by {abs(paired.mean()):.2f}{error and f' ± {error}'} nats per row"
+    line += f"by {abs(paired.mean()):.2f}{error and f' ± {error}'} "
+    line += f"nats per {outcome.study.unit}"
     if error and abs(paired.mean()) < 2 * float(error):
         line += " (under two s.e.)"
     return line + "."

@@ -1,4 +1,4 @@
-"""The picture of the tour: rows of data beside rows drawn, and the scores."""
+"""The picture of the tour: the data beside what was drawn, and the scores."""
 
 import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -9,25 +9,25 @@ SPECIES = {"Adelie": "#e08e0b", "Chinstrap": "#9b5fc0", "Gentoo": "#16877a"}
 
 
 def draw(outcomes, path, seed):
-    """Draw the outcomes of wine, digits and penguins, and write a PNG to `path`."""
+    """Draw the outcomes of wine, digits, penguins and vowels, and write a PNG."""
     figure = Figure(
-        figsize=(16.5, 12.6), dpi=110, layout="constrained", facecolor="white"
+        figsize=(16.5, 16.8), dpi=110, layout="constrained", facecolor="white"
     )
     canvas = FigureCanvasAgg(figure)
     figure.suptitle(
-        "skdensity_ar: fitted on 80 % of the rows, sampled, scored on the other 20 %",
+        "skdensity_ar: fitted on 80 % of the data, sampled, scored on the other 20 %",
         fontsize=16,
         fontweight="bold",
     )
-    rows = np.asarray(figure.subfigures(3, 1))
-    drawers = (_wine, _digits, _penguins)
+    rows = np.asarray(figure.subfigures(4, 1))
+    drawers = (_wine, _digits, _penguins, _vowels)
     for row, outcome, panels in zip(rows, outcomes, drawers, strict=True):
         row.get_layout_engine().set(wspace=0.03)
         axes = row.subplots(1, 4)
         ours = outcome.best_of_ours
-        n, D = outcome.study.X.shape
+        n = len(outcome.study.X)
         row.suptitle(
-            f"{outcome.study.name}: {n} rows, {D} columns",
+            f"{outcome.study.name}: {outcome.study.extent}",
             fontsize=13,
             x=0.01,
             ha="left",
@@ -55,7 +55,9 @@ def _wine(axes, outcome, drawn):
         _finish(ax, title, f"{across} (mg/dm³)", f"{up} (mg/dm³)", *limits)
         _say_outside(ax, rows[[across, up]], limits)
     column = "alcohol"
-    _compare_histograms(axes[2], X[column], drawn[column], f"{column} (% vol.)")
+    _compare_histograms(
+        axes[2], "one column", X[column], drawn[column], f"{column} (% vol.)"
+    )
 
 
 def _digits(axes, outcome, drawn):
@@ -110,10 +112,37 @@ def _penguins(axes, outcome, drawn):
     _finish(axes[2], "species and island", "share of the rows", "")
 
 
+def _vowels(axes, outcome, drawn):
+    X = outcome.study.X
+    n_drawn = min(24, len(X))
+    rng = np.random.RandomState(0)
+    some, some_drawn = (
+        [sequences[i][:, :2] for i in rng.choice(len(X), n_drawn, replace=False)]
+        for sequences in (X, drawn)
+    )
+    limits = [_limits(column) for column in np.concatenate(some + some_drawn).T]
+    for ax, paths, title, colour in (
+        (axes[0], some, "data", DATA),
+        (axes[1], some_drawn, _samples_of(outcome), OURS),
+    ):
+        for path in paths:
+            ax.plot(*path.T, color=colour, lw=1, alpha=0.6)
+            ax.plot(*path[0], "o", color=colour, ms=4)
+        across = f"cepstrum 1 ({n_drawn} utterances, each from its dot on)"
+        _finish(ax, title, across, "cepstrum 2", *limits)
+    data_steps, drawn_steps = (
+        np.concatenate([np.diff(x[:, 0]) for x in sequences])
+        for sequences in (X, drawn)
+    )
+    label = "cepstrum 1, less that of the frame before"
+    title = "change from frame to frame"
+    _compare_histograms(axes[2], title, data_steps, drawn_steps, label)
+
+
 def _scores(ax, outcome):
     """Histograms of the held-out log-densities, ours and the best rival's."""
     names = outcome.best_of_ours, outcome.best_rival
-    log_p = [np.concatenate(list(outcome.log_p[name].values())) for name in names]
+    log_p = [outcome.rates(name) for name in names]
     everything = np.concatenate(log_p)
     low, high = np.quantile(everything, 0.01), everything.max()
     bins = np.linspace(low, high, 36)
@@ -126,20 +155,20 @@ def _scores(ax, outcome):
             alpha=0.35,
         )
         ax.hist(np.maximum(values, low), bins, histtype="step", color=colour, lw=1.5)
-        mean = values.mean()
+        mean = outcome.means(name).mean()
         label = f"{name}, mean {mean:.2f}"
         ax.axvline(mean, ymax=0.8, color=colour, lw=1.8, ls="--", label=label)
     _finish(
         ax,
-        "log p of held-out rows, all splits",
-        "nats per row (left bin: all below)",
-        "rows",
+        f"log p of held-out {outcome.study.example}s, all splits",
+        f"nats per {outcome.study.unit} (left bin: all below)",
+        f"{outcome.study.example}s",
     )
     ax.set_ylim(top=1.3 * ax.get_ylim()[1])
     ax.legend(frameon=False, loc="upper left", fontsize=9)
 
 
-def _compare_histograms(ax, data, drawn, label):
+def _compare_histograms(ax, title, data, drawn, label):
     low, high = _limits(data)
     bins = np.linspace(low, high, 45)
     ax.hist(data, bins, density=True, color=DATA, alpha=0.4, label="data")
@@ -147,7 +176,7 @@ def _compare_histograms(ax, data, drawn, label):
         drawn, bins, density=True, histtype="step", color=OURS, lw=1.8, label="samples"
     )
     ax.legend(frameon=False)
-    _finish(ax, "one column", label, "density", (low, high))
+    _finish(ax, title, label, "density", (low, high))
 
 
 def _mosaic(ax, rows, n_side):

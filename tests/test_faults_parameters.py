@@ -247,9 +247,9 @@ def test_more_orderings_than_memory_holds(cls, monkeypatch):
     if cls is RNNRNADE:
         sizes["recurrent_layer_sizes"] = (10**5,)
     for name, size in sizes.items():
-        density = small(cls, n_orderings=10**5, **{name: size})
+        density = small(cls, n_orderings=10**4, **{name: size})
         match = (
-            rf"n_orderings=100000 networks with .*{name}=\(100000,\).* take about .* "
+            rf"n_orderings=10000 networks with .*{name}=\(100000,\).* take about .* "
             rf"GiB.* 16.0 GiB are free on cpu; lower n_orderings or {name}"
         )
         with pytest.raises(ValueError, match=match):

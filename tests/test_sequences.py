@@ -556,3 +556,27 @@ def test_each_erratum_of_the_algorithms_put_back_is_wrong(erratum):
     del far["log p"]
     assert {name for name, d in far.items() if not d < 1e-8} == wrong
     assert all(not far[name] < 1e-3 for name in wrong)
+
+
+# Few long sequences -------------------------------------------------------------------
+
+
+def test_pieces_of_few_sequences_cover_the_heads_and_the_rest_validates():
+    lengths, heads = np.array([95, 7, 31, 12]), np.array([85, 6, 31])
+    x = torch.arange(lengths.sum(), dtype=torch.float64)[:, None]
+    table = _sequences.Table(x, x[None], torch.zeros(1, len(x)))
+    rows, n_pieces = _sequences.SequenceRows.of_few(table, lengths, heads, window=3)
+    begins = np.cumsum(lengths) - lengths
+    counted = [
+        set(range(b + skip, b + n))
+        for b, n, skip in zip(rows.begins, rows.lengths, rows.skips, strict=True)
+    ]
+    pieces, beyond = counted[:n_pieces], counted[n_pieces:]
+    assert max(map(len, pieces)) <= 30 and min(map(len, pieces)) >= 6
+    assert sum(map(len, pieces)) == heads.sum()
+    trained = set().union(*pieces)
+    assert trained == {b + t for b, h in zip(begins, heads) for t in range(h)}  # noqa: B905
+    assert set().union(*beyond) == set(range(lengths.sum())) - trained
+    assert sum(map(len, beyond)) == lengths.sum() - heads.sum()
+    # What validates is read from the beginning of its sequence.
+    assert set(rows.begins[n_pieces:]) <= set(begins)

@@ -81,8 +81,9 @@ class RNNRNADE(SequenceDensity):
         Components per mixture.
     bptt_length : int, default=100
         Time steps that gradients go back. Longer sequences are trained in windows of
-        so many steps, each starting in the state in which the last one ended. Scores
-        do not depend on it.
+        so many steps, each starting in the state in which the last one ended; of fewer
+        than 10 sequences, pieces of ten windows run side by side. Scores do not depend
+        on it.
     {parameters}
 
     Attributes

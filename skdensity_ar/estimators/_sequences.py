@@ -78,35 +78,37 @@ class SequenceDensity(BaseAutoregressiveDensity):
     ) -> Examples:
         assert lengths is not None
         table, n_members = module.table(x, lengths), module.n_members
-        begins, skips = np.cumsum(lengths) - lengths, np.zeros_like(lengths)
         seen = lengths[:n_train]
-        split_sequences = len(lengths) > n_train or n_train >= MIN_TO_SPLIT
-        if split_sequences or not self.early_stopping:
+        if n_train >= MIN_TO_SPLIT:
+            rows = SequenceRows.of_whole(table, lengths, self.bptt_length)
             train_index, valid_index = self._split(
                 n_train, len(lengths), n_members, generator
             )
         else:
-            # Train on the beginnings; validate on the ends, which are read from the
-            # first frame on and counted from where the beginnings stop.
-            share = np.ceil(self.validation_fraction * lengths).astype(int)
-            heads = np.maximum(lengths - share, 1)
-            index = torch.arange(2 * n_train, device=x.device).expand(n_members, -1)
-            train_index, valid_index = index[:, :n_train], index[:, n_train:]
-            if len(x) < MIN_TO_SPLIT or (heads == lengths).all():
-                warn_of_no_validation(f"{n_train} sequences of {len(x)} time steps")
+            heads = seen
+            if self.early_stopping and len(lengths) == n_train:
+                share = np.ceil(self.validation_fraction * seen).astype(int)
+                heads = np.maximum(seen - share, 1)
+                if len(x) < MIN_TO_SPLIT or (heads == seen).all():
+                    warn_of_no_validation(f"{n_train} sequences of {len(x)} time steps")
+                    heads = seen
+            rows, n_pieces = SequenceRows.of_few(
+                table, lengths, heads, self.bptt_length
+            )
+            index = torch.arange(len(rows.begins), device=x.device)
+            index = index.expand(n_members, -1)
+            train_index, valid_index = index[:, :n_pieces], index[:, n_pieces:]
+            if valid_index.shape[1] == 0:
                 valid_index = None
-            else:
-                begins = np.tile(begins, 2)
-                skips = np.concatenate([skips, heads])
-                lengths = np.concatenate([heads, lengths])
         n = train_index.shape[1]
-        size = self._batch_size(n, seen.mean())
+        n_timesteps = rows.lengths[train_index[0].cpu().numpy()].mean()
+        size = self._batch_size(n, n_timesteps)
         return Examples(
-            SequenceRows(table, begins, lengths, skips, self.bptt_length),
+            rows,
             train_index,
             valid_index,
             batch_size=size,
-            rows_per_batch=int(size * min(seen.mean(), self.bptt_length)),
+            rows_per_batch=int(size * min(n_timesteps, self.bptt_length)),
             attributes={"n_timesteps_": seen},
         )
 

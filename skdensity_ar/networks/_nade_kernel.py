@@ -7,6 +7,7 @@ the RNN-RNADE supplement does: a few such buffers serve whatever D is.
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import torch
@@ -51,11 +52,10 @@ def nade_outputs(
 class _NADEOutputs(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, a, u, W, V, rho, mask, activation):
-        g = _IN_PLACE[activation]
         a, h = a.clone(), torch.empty_like(a)
         out = a.new_empty((len(u), *a.shape[:2], V.shape[2]))
         for d in range(len(u)):
-            h = g(_rescaled(a, rho, d, h))
+            _hidden(a, rho, d, activation, out=h)
             if mask is not None:
                 h.mul_(mask)
             torch.bmm(h, V[d].mT, out=out[d])
@@ -68,7 +68,7 @@ class _NADEOutputs(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, grad_out):
         a, u, W, V, rho, mask = ctx.saved_tensors
-        g, times_slope = _IN_PLACE[ctx.activation], _TIMES_SLOPE[ctx.activation]
+        times_slope = _TIMES_SLOPE[ctx.activation]
         a, h, grad_h = a.clone(), torch.empty_like(a), torch.empty_like(a)
         grad_a = torch.zeros_like(a)
         grad_u = torch.empty_like(u) if ctx.needs_input_grad[1] else None
@@ -80,7 +80,7 @@ class _NADEOutputs(torch.autograd.Function):
             torch.bmm(u[d].mT, grad_a, out=grad_W[d])
             if grad_u is not None:
                 torch.bmm(grad_a, W[d].mT, out=grad_u[d])
-            h = g(_rescaled(a, rho, d, h))
+            _hidden(a, rho, d, ctx.activation, out=h)
             if V.shape[2] == 1:
                 torch.mul(grad_out[d], V[d], out=grad_h)
             else:
@@ -99,9 +99,12 @@ class _NADEOutputs(torch.autograd.Function):
         return grad_a, grad_u, grad_W, grad_V, grad_rho, None, None
 
 
-def _rescaled(a: Tensor, rho: Tensor | None, d: int, out: Tensor) -> Tensor:
-    """ρ_d a_d, written to `out`."""
-    return out.copy_(a) if rho is None else torch.mul(a, rho[d, :, None, None], out=out)
+def _hidden(
+    a: Tensor, rho: Tensor | None, d: int, activation: str, out: Tensor
+) -> None:
+    """g(ρ_d a_d), written to `out`."""
+    psi = a if rho is None else torch.mul(a, rho[d, :, None, None], out=out)
+    _WRITE_TO[activation](psi, out=out)
 
 
 def _add_product(a: Tensor, u_d: Tensor, W_d: Tensor, sign: float) -> None:
@@ -112,10 +115,10 @@ def _add_product(a: Tensor, u_d: Tensor, W_d: Tensor, sign: float) -> None:
         a.baddbmm_(u_d, W_d, alpha=sign)
 
 
-_IN_PLACE = {
-    "logistic": torch.sigmoid_,
-    "relu": torch.relu_,
-    "tanh": torch.tanh_,
+_WRITE_TO: dict[str, Any] = {
+    "logistic": torch.sigmoid,
+    "relu": partial(torch.clamp, min=0.0),
+    "tanh": torch.tanh,
 }
 
 # Multiply a gradient in place by g', told by h = g(ψ).
