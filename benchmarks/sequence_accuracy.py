@@ -5,10 +5,11 @@
 
 Reads `sequences/` of the folder in the environment variable SKDENSITY_AR_DATA. Every
 model is fitted to the training sequences: ours with default parameters (where a set has
-validation sequences of its own, they are `X_val`), the vector autoregression and the
-hidden Markov model with settings chosen by cross-validation over training sequences, a
-RNADE of frames by themselves with default parameters. The test sequences are scored
-once. Columns that are constant in training are dropped for all.
+validation sequences of its own, they are `X_val`); the vector autoregression with the
+settings that score best on these, or in cross-validation over the training sequences
+where there are none; the hidden Markov model with cross-validated settings; a RNADE of
+frames by themselves with default parameters. The test sequences are scored once.
+Columns that are constant in training are dropped for all.
 
 "minus": ours minus the rival per frame, with the standard error over test sequences.
 """
@@ -22,9 +23,17 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from sklearn.model_selection import ParameterGrid
 
 from skdensity_ar import RNNRNADE, RNADEDensity
-from skdensity_ar._sequence_baselines import FrameDensity, hmm_search, var_search
+from skdensity_ar._sequence_baselines import (
+    FrameDensity,
+    GaussianVAR,
+    hmm_search,
+    var_search,
+)
+
+RIDGES = (1e-3, 1e-2, 0.1, 1.0, 10.0)
 
 
 def load(name: str) -> dict[str, list[np.ndarray]]:
@@ -58,15 +67,34 @@ class IndependentBits:
         return np.array([x.sum() for x in log_p])
 
 
-def rivals(binary: bool, seed: int, n_train: int):
+class ValidatedVAR:
+    """A vector autoregression, its settings chosen on validation sequences."""
+
+    def __init__(self, valid):
+        self.valid = valid
+
+    def fit(self, X):
+        grid = ParameterGrid({"order": (1, 2, 3, 4), "ridge": RIDGES})
+        models = [GaussianVAR(**setting).fit(X) for setting in grid]
+        self.best_ = max(models, key=lambda model: model.score(self.valid))
+        self.best_params_ = self.best_.get_params()
+        return self
+
+    def score_samples(self, X):
+        return self.best_.score_samples(X)
+
+
+def rivals(binary: bool, seed: int, parts):
     """The models that are held against ours, by name."""
     if binary:
         return {"independent columns": IndependentBits()}
-    folds = {"n_splits": min(5, n_train)}
-    return {
-        "GaussianVAR (CV)": var_search(
-            ridge=(1e-3, 1e-2, 0.1, 1.0, 10.0), random_state=seed, **folds
-        ),
+    folds = {"n_splits": min(5, len(parts["train"]))}
+    if "valid" in parts:
+        var = {"GaussianVAR (validated)": ValidatedVAR(parts["valid"])}
+    else:
+        search = var_search(ridge=RIDGES, random_state=seed, **folds)
+        var = {"GaussianVAR (CV)": search}
+    return var | {
         "GaussianHMM (CV)": hmm_search(random_state=seed, **folds),
         "RNADE by frame": FrameDensity(RNADEDensity(random_state=seed)),
     }
@@ -84,7 +112,7 @@ def study(name: str, seed: int, only_ours: bool, options: dict) -> None:
     print(f"{'model':28}{'nats/frame':>12}{'minus':>10}{'s.e.':>8}{'fit (s)':>10}")
     models = {"RNNRNADE": RNNRNADE(random_state=seed, **options)}
     if not only_ours:
-        models |= rivals(binary, seed, len(train))
+        models |= rivals(binary, seed, parts)
     ours = None
     for label, model in models.items():
         start = time.perf_counter()

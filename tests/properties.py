@@ -175,7 +175,7 @@ def one_member(module: DensityModule, e: int) -> DensityModule:
     """A module of member e alone, with weights of its own."""
     network = module.network
     alone = type(network).__new__(type(network))
-    alone.__dict__ = {**network.__dict__}
+    alone.__dict__ = {**network.__dict__, "members": (1,)}
     alone._parameters = {
         name: None if p is None else torch.nn.Parameter(p.detach()[e : e + 1].clone())
         for name, p in network._parameters.items()

@@ -85,9 +85,9 @@ def test_other_units_differ_by_rounding(cls, units):
 def test_a_mean_of_1e9_and_a_spread_of_1(cls):
     X = reals()
     density, shifted = small(cls).fit(X), small(cls).fit(X + 1e9)
-    # One step of a float64 near 1e9 is 1.2e-7.
+    # One step of a float64 near 1e9 is 1.2e-7, of a unit that switches on or off more.
     np.testing.assert_allclose(
-        shifted.score_samples(X + 1e9), density.score_samples(X), rtol=0, atol=1e-4
+        shifted.score_samples(X + 1e9), density.score_samples(X), rtol=0, atol=1e-3
     )
     drawn = shifted.sample(200, random_state=0)
     assert abs(np.median(drawn, axis=0) - 1e9).max() < 1.0
