@@ -125,8 +125,8 @@ class SequenceRows:
 
         Few long sequences make no mini-batch: each head is cut into pieces of some
         windows, which run side by side. They start in the learned state, once every
-        `_PIECE` windows. What is beyond a head validates, read from the beginning;
-        further sequences validate as a whole.
+        `_PIECE` windows. What is beyond a head validates, after a piece that is only
+        read; further sequences validate as a whole.
 
         Returns
         -------
@@ -141,13 +141,14 @@ class SequenceRows:
             for start, end in pairwise(_bounds(head, _PIECE * window))
         ]
         beyond = np.flatnonzero(heads < lengths[:n])
-        further = np.r_[beyond, np.arange(n, len(lengths))]
-        skips = np.r_[np.zeros(len(pieces), int), heads[beyond]]
+        read = np.minimum(heads[beyond], _PIECE * window)
+        start = heads[beyond] - read
+        none = np.zeros(len(pieces), int), np.zeros(len(lengths) - n, int)
         rows = cls(
             table,
-            begins=np.r_[[begin for begin, _ in pieces], begins[further]],
-            lengths=np.r_[[length for _, length in pieces], lengths[further]],
-            skips=np.r_[skips, np.zeros(len(lengths) - n, int)],
+            begins=np.r_[[b for b, _ in pieces], begins[beyond] + start, begins[n:]],
+            lengths=np.r_[[m for _, m in pieces], lengths[beyond] - start, lengths[n:]],
+            skips=np.r_[none[0], read, none[1]],
             window=window,
         )
         return rows, len(pieces)
