@@ -32,16 +32,29 @@ def rows_of(X: Any, begin: int, end: int) -> Any:
 
 
 def concatenate(tables: Sequence[Any]) -> Any:
-    """Tables of one container with the same columns, one below the other."""
+    """Tables of one container with the same columns, one below the other.
+
+    Raises
+    ------
+    Exception
+        What pandas or polars say to columns whose dtypes have none in common.
+    """
     container = container_of(tables[0])
     if container == "pandas":
         import pandas as pd
 
-        return pd.concat(tables, ignore_index=True)
+        below = pd.concat(tables, ignore_index=True)
+        for j, dtype in enumerate(tables[0].dtypes):
+            if isinstance(dtype, pd.CategoricalDtype):
+                # Of other categories pd.concat makes numbers or strings.
+                parts = [table.iloc[:, j] for table in tables]
+                united = pd.api.types.union_categoricals(parts)
+                below.isetitem(j, pd.Series(united))
+        return below
     if container == "polars":
         import polars as pl
 
-        return pl.concat(tables)
+        return pl.concat(tables, how="vertical_relaxed")
     return np.concatenate(tables)
 
 
@@ -49,19 +62,29 @@ def first_not_finite(X: Any) -> tuple[int, Hashable, float] | None:
     """Row, column and value of the first cell without a finite value, if any."""
     container = container_of(X)
     if container == "numpy":
-        if np.isfinite(X.sum()):  # a sum of finite values is rarely infinite
-            return None
+        with np.errstate(over="ignore", invalid="ignore"):
+            if np.isfinite(X.sum()):  # the usual case, without an array of its size
+                return None
         bad = ~np.isfinite(X)
-    elif container == "pandas":
-        bad = X.isna().to_numpy()
     else:
-        bad = np.column_stack([X.to_series(j).is_null() for j in range(X.width)])
+        bad = np.column_stack([_not_finite(X, j) for j in range(X.shape[1])])
     if not bad.any():
         return None
     i, j = (int(k) for k in np.argwhere(bad)[0])
     if container == "numpy":
         return i, j, float(X[i, j])
-    return i, X.columns[j], float("nan")
+    value = X.iloc[i, j] if container == "pandas" else X.to_series(j)[i]
+    infinite = isinstance(value, float) and np.isinf(value)
+    return i, X.columns[j], float(value) if infinite else float("nan")
+
+
+def _not_finite(X: Any, j: int) -> np.ndarray:
+    """Which cells of a frame's column hold no finite value."""
+    pandas = container_of(X) == "pandas"
+    column = X.iloc[:, j] if pandas else X.to_series(j)
+    missing = (column.isna() if pandas else column.is_null()).to_numpy()
+    values = column.to_numpy()
+    return missing | ~np.isfinite(values) if values.dtype.kind == "f" else missing
 
 
 def column_values(X: Any, j: int) -> np.ndarray:

@@ -13,14 +13,16 @@ from torch import Tensor, nn
 from skdensity_ar._columns import FARTHEST
 from skdensity_ar.conditionals import FAR, compress
 
-# Fewer frames than this fit no regression of their own.
-_MIN_FRAMES = 10
+# Frames per coefficient that a lag must be worth: in fewer, the regression fits noise,
+# and neither training nor validation, which it has seen too, would tell.
+_FRAMES_PER_COEFFICIENT = 10
 
 # More frames than this are thinned out: the regression is only where training starts.
 _MAX_FRAMES = 2**15
 
-# No column is predicted better than this, as a share of its spread.
-_SMALLEST = 1e-4
+# No column is taken to be predicted better than to so many of its scale floors: on the
+# scale of L the floor is then small enough for the first frames, which have no lags.
+_FLOORS_PER_ERROR = 20.0
 
 
 class Innovations(nn.Module):
@@ -30,7 +32,8 @@ class Innovations(nn.Module):
     of a column depends on the columns before it and on x_t of its own: a density of z_t
     that is a product of conditionals is one of x_t, with the log-Jacobian -log det L,
     and each column's conditional is that of z, moved to the linear prediction and
-    scaled to its error. The first frames have fewer lags and coefficients of their own.
+    scaled to its error. The first frames have fewer lags and coefficients of their own,
+    fitted to the first frames alone where there are enough sequences.
 
     Parameters
     ----------
@@ -63,11 +66,6 @@ class Innovations(nn.Module):
     @property
     def n_lags(self) -> int:
         return len(self.A) - 1
-
-    @property
-    def smallest_scale(self) -> Tensor:
-        """Smallest diagonal entry of L per real column, (R,)."""
-        return self.L.diagonal(dim1=-2, dim2=-1).amin((0, 1))
 
     def transform(self, x: Tensor, lengths: np.ndarray) -> tuple[Tensor, Tensor]:
         """Frames (N, D) -> z (members, N, D) and log det L (members, N), float64.
@@ -109,6 +107,7 @@ def fit_innovations(
     real: Sequence[int],
     ordering: Tensor,
     n_lags: int,
+    smallest: np.ndarray,
 ) -> Innovations:
     """Regress frames on their lags; the covariance of what is left gives L.
 
@@ -123,10 +122,14 @@ def fit_innovations(
     ordering : Tensor of int, shape (members, D)
     n_lags : int
         p.
+    smallest : ndarray of shape (R,)
+        Smallest diagonal entries of L, see `smallest_errors`.
     """
     number = _frame_numbers(lengths)
     chosen = x[:, list(real)].double().cpu()
-    lags = _lags(compress(chosen), torch.as_tensor(number), n_lags).numpy()
+    lags = _lags(
+        compress(chosen), torch.as_tensor(number, device="cpu"), n_lags
+    ).numpy()
     values = chosen.numpy()
     # One far value would decide a least squares fit alone.
     near = (np.abs(np.hstack([values, lags])) <= FAR).all(1)
@@ -134,8 +137,11 @@ def fit_innovations(
     A, m = np.zeros((n_lags + 1, R, n_lags * R)), np.zeros((n_lags + 1, R))
     covariances: list[np.ndarray] = []
     for k in range(n_lags + 1):
-        rows = np.flatnonzero(near & (number >= k))
-        if k > 0 and len(rows) < _MIN_FRAMES:
+        enough = _FRAMES_PER_COEFFICIENT * max(k, 1) * R
+        rows = np.flatnonzero(near & (number == k))
+        if k == n_lags or len(rows) < enough:
+            rows = np.flatnonzero(near & (number >= k))
+        if k > 0 and len(rows) < enough:
             A[k], m[k] = A[k - 1], m[k - 1]
             covariances.append(covariances[-1])
             continue
@@ -149,26 +155,36 @@ def fit_innovations(
         elif len(rows):
             m[k] = left.mean(0)
             left = left - m[k]
-        covariances.append(_covariance(left))
+        covariances.append(_covariance(left, n_coefficients=k * R))
     place = {column: i for i, column in enumerate(real)}
     L = np.zeros((n_lags + 1, len(ordering), R, R))
     for e, visited in enumerate(ordering.tolist()):
         order = np.array([place[column] for column in visited if column in place])
         for k, covariance in enumerate(covariances):
             triangle = np.linalg.cholesky(covariance[np.ix_(order, order)])
+            np.fill_diagonal(triangle, np.maximum(triangle.diagonal(), smallest[order]))
             L[k, e][np.ix_(order, order)] = triangle
     tensors = (torch.as_tensor(a, device=x.device) for a in (A, m, L))
     return Innovations(torch.as_tensor(list(real), device=x.device), *tensors)
 
 
-def _covariance(left: np.ndarray) -> np.ndarray:
+def smallest_errors(scale_floors: np.ndarray) -> np.ndarray:
+    """Smallest prediction errors of columns with these scale floors, standardised."""
+    return np.minimum(_FLOORS_PER_ERROR * scale_floors, 1.0)
+
+
+def _covariance(left: np.ndarray, n_coefficients: int) -> np.ndarray:
     """Ledoit & Wolf's shrunk covariance, on the scale of each column."""
-    R = left.shape[1]
-    if len(left) < 2:
+    n, R = left.shape
+    if n < 2:
         return np.eye(R)
-    scale = np.maximum(left.std(0), _SMALLEST)
+    scale = np.maximum(left.std(0), 1e-9)
+    if n < _FRAMES_PER_COEFFICIENT * R:
+        return np.diag(scale**2)
     shrunk = LedoitWolf(assume_centered=True).fit(left / scale).covariance_
-    return shrunk * np.outer(scale, scale) + _SMALLEST**2 * np.eye(R)
+    # What a regression leaves of the frames it was fitted to is too small.
+    shrunk = shrunk * (n / (n - n_coefficients)) + 1e-9 * np.eye(R)
+    return shrunk * np.outer(scale, scale)
 
 
 def _frame_numbers(lengths: np.ndarray) -> np.ndarray:

@@ -79,6 +79,8 @@ class Frames:
         Holds the state before the window; the module leaves the one after it.
     any_counts : bool
         Whether a weight is 1.
+    is_last : bool
+        Whether no window of the group follows.
     """
 
     x: Tensor
@@ -88,6 +90,7 @@ class Frames:
     sizes: list[int]
     carry: Carry
     any_counts: bool
+    is_last: bool
 
 
 @dataclass
@@ -229,6 +232,9 @@ class Window:
             sizes=self.sizes,
             carry=self.carry,
             any_counts=bool(counts.any()),
+            is_last=bool(
+                self.begin + len(self.sizes) >= rows.lengths[self.group].max()
+            ),
         )
 
 
@@ -306,7 +312,8 @@ class SequenceModule(nn.Module):
         u = self._read(frames.x, frames.z)
         contexts, state = self.recurrent(u, frames.sizes, state, noise=noise)
         # Gradients stop at the window.
-        frames.carry.state = tuple(tuple(s.detach() for s in layer) for layer in state)
+        kept = tuple(tuple(s.detach() for s in layer) for layer in state)
+        frames.carry.state = None if frames.is_last else kept
         return contexts
 
     def loss(
@@ -353,7 +360,7 @@ class SequenceModule(nn.Module):
                 index = torch.as_tensor(place.ravel(), device=x.device)
                 u = self._read(table.x[index], table.z[:, index])
                 contexts, state = self.recurrent(u, [_LANES] * _STEPS, state)
-                live = torch.as_tensor(running.ravel(), device=x.device)
+                live = torch.as_tensor(np.flatnonzero(running), device=x.device)
                 waiting.add(index[live], contexts[:, live])
         waiting.flush()
         return out - table.log_det
@@ -365,43 +372,41 @@ class SequenceModule(nn.Module):
         """Draw sequences of these lengths, each (T, D): a member, then its frames."""
         n, device = len(lengths), generator.device
         member = torch.randint(self.n_members, (n,), generator=generator, device=device)
-        out: list[Tensor] = [torch.empty(0)] * n
+        out: dict[int, Tensor] = {}
         for e in range(self.n_members):
             chosen = (member == e).nonzero().squeeze(-1).tolist()
             if not chosen:
                 continue
             chosen.sort(key=lambda i: -lengths[i])
             drawn = self._sample_member(e, [lengths[i] for i in chosen], generator)
-            for lane, i in enumerate(chosen):
-                out[i] = drawn[: lengths[i], lane]
-        return out
+            for i, x in zip(chosen, drawn, strict=True):
+                out[i] = x
+        return [out[i] for i in range(n)]
 
     def _sample_member(
         self, e: int, lengths: Sequence[int], generator: torch.Generator
-    ) -> Tensor:
-        """Draw one lane per length, falling: (longest, lanes, D)."""
+    ) -> list[Tensor]:
+        """Draw sequences of these lengths, which fall: each (T, D)."""
         recurrent, sampler = self.recurrent.member(e), self.frame.sampler(e)
-        state = recurrent.start(len(lengths))
-        n_columns = len(self.network.n_inputs)
-        x = torch.zeros(
-            (lengths[0], len(lengths), n_columns),
-            dtype=self.network.dtype,
-            device=generator.device,
-        )
+        n_lags = 0 if self.innovations is None else self.innovations.n_lags
         n = len(lengths)
+        state = recurrent.start(n)
+        packed: list[Tensor] = []
         for t in range(lengths[0]):
             while lengths[n - 1] <= t:
                 n -= 1
-            z = sampler(n, generator, recurrent.context(state)[:n])
-            if self.innovations is None:
-                x[t, :n] = z
-            else:
-                past = [
-                    frame[:n] for frame in x[max(t - self.innovations.n_lags, 0) : t]
-                ]
-                x[t, :n] = self.innovations.inverse(z, past, e)
-            _, state = recurrent(self._read(x[t, :n], z), [n], state)
-        return x
+            x = z = sampler(n, generator, recurrent.context(state)[:n])
+            if self.innovations is not None:
+                past = [frame[:n] for frame in packed[max(t - n_lags, 0) :]]
+                x = self.innovations.inverse(z, past, e)
+            packed.append(x)
+            _, state = recurrent(self._read(x, z), [n], state)
+        begins = np.cumsum([0, *map(len, packed)])
+        frames = torch.cat(packed)
+        return [
+            frames[torch.as_tensor(begins[:length] + lane, device=frames.device)]
+            for lane, length in enumerate(lengths)
+        ]
 
 
 class _Waiting:

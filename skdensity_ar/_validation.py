@@ -141,7 +141,15 @@ def check_sequences(
                 f"{list(first.columns)}; all must have the same ones in one order."
             )
     lengths = np.array([s.shape[0] for s in sequences])
-    table = concatenate(sequences)
+    try:
+        table = concatenate(sequences)
+    except Exception as error:
+        dtypes = [list(s.dtypes) for s in sequences]
+        i = next(i for i, other in enumerate(dtypes) if other != dtypes[0])
+        raise TypeError(
+            f"Sequence {i} has columns of dtypes {dtypes[i]}, sequence 0 of "
+            f"{dtypes[0]}, which do not go together; make them the same."
+        ) from error
     table = check_table(estimator, table, reset=reset, reads_labels=reads_labels)
     return table, lengths
 
@@ -162,8 +170,8 @@ def _sequences(X: Any) -> list[Any]:
             "[X] if it is one sequence, otherwise a list of arrays (n_timesteps, "
             "n_features) or an array (n_sequences, n_timesteps, n_features)."
         )
-    if isinstance(X, np.ndarray) and X.ndim == 1 and X.dtype == object:
-        return list(X)
+    if shape is not None and len(shape) == 1 and X.dtype == object:
+        return list(X)  # an object array, or a series of arrays
     if shape is not None and len(shape) == 3:
         return [_without_padding(sequence) for sequence in np.asarray(X)]
     raise TypeError(
@@ -191,7 +199,9 @@ def _check_sequence(sequence: Any, i: int) -> Any:
             f"Sequence {i} is a numpy masked array, whose mask would be dropped "
             "silently; fill or drop the masked frames first."
         )
-    if not _is_frame(sequence):
+    plain = isinstance(sequence, np.ndarray) and sequence.ndim == 2
+    plain = plain and sequence.dtype in (np.float64, np.float32)
+    if not plain and not _is_frame(sequence):
         try:
             _refuse_strings_and_dates(sequence)
             sequence = check_array(

@@ -11,6 +11,7 @@ from tests.properties import generator, make_orderings
 D, N_MEMBERS, P = 5, 3, 2
 REAL = [0, 2, 3]
 LENGTHS = np.array([6, 1, 4, 30, 2, 9])
+MANY = np.full(30, 9)
 
 
 def frames(seed=0, lengths=LENGTHS):
@@ -25,10 +26,18 @@ def frames(seed=0, lengths=LENGTHS):
     return x
 
 
+SMALLEST = np.array([1e-4, 1e-3, 1e-4])
+
+
 def fitted(x=None, lengths=LENGTHS, n_lags=P):
     ordering = make_orderings("random", D, N_MEMBERS)
-    x = frames() if x is None else x
-    return fit_innovations(x, lengths, REAL, ordering, n_lags), ordering
+    x = frames(lengths=MANY) if x is None else x
+    lengths = MANY if len(x) == MANY.sum() else lengths
+    return fit_innovations(x, lengths, REAL, ordering, n_lags, SMALLEST), ordering
+
+
+def diagonals(innovations):
+    return innovations.L.diagonal(dim1=-2, dim2=-1)
 
 
 def test_the_inverse_undoes_the_transform_frame_by_frame():
@@ -98,7 +107,8 @@ def test_few_frames(lengths):
     innovations, _ = fitted(x, lengths, n_lags=3)
     z, log_det = innovations.transform(x, lengths)
     assert z.isfinite().all() and log_det.isfinite().all()
-    assert (innovations.smallest_scale >= 0.99e-4).all()
+    # Too few to tell what a lag is worth.
+    assert (innovations.A == 0.0).all()
 
 
 def test_a_column_that_the_past_decides_keeps_a_scale():
@@ -108,5 +118,30 @@ def test_a_column_that_the_past_decides_keeps_a_scale():
     x[:, REAL] = torch.stack([t.sin(), t.cos(), (t / 2).sin()], 1)
     innovations, _ = fitted(x, lengths)
     assert isinstance(innovations, Innovations)
-    assert (innovations.smallest_scale >= 0.99e-4).all()
+    assert (diagonals(innovations) >= torch.as_tensor(SMALLEST)).all()
+    assert (diagonals(innovations)[-1] < 0.01).all()
     assert innovations.transform(x, lengths)[0].isfinite().all()
+
+
+def test_few_frames_make_no_predictions_and_no_correlations():
+    lengths = np.full(6, 4)
+    innovations, _ = fitted(frames(6, lengths), lengths)
+    assert (innovations.A == 0.0).all()
+    off = innovations.L - torch.diag_embed(diagonals(innovations))
+    assert (off == 0.0).all()
+
+
+def test_first_frames_have_coefficients_of_their_own():
+    # They lie elsewhere and spread less, which pooled frames would not tell.
+    x = frames(7, MANY)
+    first = np.cumsum(MANY) - MANY
+    x[first] = 4.0 + 0.01 * torch.randn(len(first), D, generator=generator(0)).double()
+    x[first[:, None], [1, 4]] = 1.0
+    x = torch.cat([x] * 5)
+    lengths = np.tile(MANY, 5)
+    ordering = make_orderings("natural", D, 1)
+    innovations = fit_innovations(x, lengths, REAL, ordering, P, SMALLEST)
+    torch.testing.assert_close(
+        innovations.m[0], torch.full((3,), 4.0).double(), rtol=0, atol=0.05
+    )
+    assert (diagonals(innovations)[0] < 0.05).all()

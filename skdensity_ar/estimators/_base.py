@@ -217,10 +217,13 @@ class BaseAutoregressiveDensity(
 
     def _structure(self) -> dict[str, tuple[Any, Any]]:
         """Return what the fitted network has and what is asked for, by parameter."""
+        network = self.module_.network
         asked = layer_sizes(self.hidden_layer_sizes, "hidden_layer_sizes")
         return {
-            "hidden_layer_sizes": (self.module_.network.hidden_layer_sizes, asked),
+            "hidden_layer_sizes": (network.hidden_layer_sizes, asked),
+            "activation": (network.activation, self.activation),
             "n_orderings": (self.module_.n_members, self.n_orderings),
+            "dtype": (str(network.dtype).removeprefix("torch."), self.dtype),
         }
 
     def _check_warm_start(self) -> None:

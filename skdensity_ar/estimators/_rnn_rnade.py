@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from skdensity_ar._columns import Columns, RealColumn
-from skdensity_ar._innovations import fit_innovations
+from skdensity_ar._innovations import fit_innovations, smallest_errors
 from skdensity_ar._sequences import SequenceModule
 from skdensity_ar._validation import Interval, StrOptions
 from skdensity_ar.conditionals import CONDITIONALS
@@ -227,9 +227,13 @@ class RNNRNADE(SequenceDensity):
         real = [d for d, c in enumerate(columns.columns) if isinstance(c, RealColumn)]
         innovations, z = None, x
         if real and self.n_lags:
-            innovations = fit_innovations(x, lengths, real, orderings, self.n_lags)
+            floors = np.array([columns.columns[d].spec.scale_floor for d in real])
+            smallest = smallest_errors(floors)
+            innovations = fit_innovations(
+                x, lengths, real, orderings, self.n_lags, smallest
+            )
             z = innovations.transform(x, lengths)[0].to(x.dtype)
-            columns = columns.rescaled(real, innovations.smallest_scale.tolist())
+            columns = columns.rescaled(real, smallest.tolist())
         frame = self._density_module(
             self._blocks(columns, x.device),
             orderings,
@@ -253,7 +257,9 @@ class RNNRNADE(SequenceDensity):
     def _structure(self) -> dict[str, tuple[Any, Any]]:
         recurrent, network = self.module_.recurrent, self.module_.network
         innovations = self.module_.innovations
-        n_lags = self.n_lags if innovations is None else innovations.n_lags
+        n_lags = 0 if innovations is None else innovations.n_lags
+        if not any(isinstance(c, RealColumn) for c in self.columns_.columns):
+            n_lags = self.n_lags  # which then decides nothing
         sizes = layer_sizes(self.recurrent_layer_sizes, "recurrent_layer_sizes")
         return {
             **super()._structure(),
@@ -261,5 +267,5 @@ class RNNRNADE(SequenceDensity):
             "cell": (recurrent.cell, self.cell),
             "n_lags": (n_lags, self.n_lags),
             "context_to": (network.context_to, self.context_to),
-            "inner": (type(network).__name__.lower(), self.inner),
+            "inner": ("made" if isinstance(network, MADE) else "nade", self.inner),
         }

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import Any, Self
 
 import numpy as np
@@ -25,7 +24,10 @@ from skdensity_ar.estimators._base import (
 )
 
 # Frames that the inner network scores at a time, however many there are.
-_SCORE_BLOCK = 256
+_SCORE_FRAMES = 256
+
+# About as many are prepared at a time.
+_BLOCK = 2**16
 
 
 class SequenceDensity(BaseAutoregressiveDensity):
@@ -116,19 +118,35 @@ class SequenceDensity(BaseAutoregressiveDensity):
         """Return the number of sequences per mini-batch."""
         if self.batch_size != "auto":
             return min(self.batch_size, n)
-        n_timesteps = min(n_timesteps, self.bptt_length)
         n_frames = min(max(n * n_timesteps / 16, 256), 1024)
-        return min(max(round(n_frames / n_timesteps), 1), n)
+        return min(max(round(n_frames / min(n_timesteps, self.bptt_length)), 1), n)
 
+    @torch.no_grad()
     def _member_log_prob(self, X: Any) -> tuple[np.ndarray, np.ndarray]:
         """Return log p_e(x_t | x_<t) of members and frames, (E, N), and the lengths."""
         check_is_fitted(self)
         X, lengths = self._read(X, reset=False, columns=self.columns_)
-        network = self.module_.network
-        x = torch.as_tensor(self.columns_.transform(X), device=network.ordering.device)
-        with threads_for(_SCORE_BLOCK * self.module_.n_weights):
-            log_p = self.module_.frame_log_prob(x, lengths, _SCORE_BLOCK)
-        return log_p.cpu().numpy(), lengths
+        device = self.module_.network.ordering.device
+        ends = np.cumsum(lengths)
+        out = np.empty((self.module_.n_members, ends[-1]))
+        # Whole sequences, about so many frames at a time.
+        blocks = np.split(
+            np.arange(len(ends)), np.flatnonzero(np.diff(ends // _BLOCK)) + 1
+        )
+        for block in blocks:
+            begin, end = ends[block[0]] - lengths[block[0]], ends[block[-1]]
+            codes = self.columns_.transform(rows_of(X, begin, end))
+            x = torch.as_tensor(codes, device=device)
+            with threads_for(_SCORE_FRAMES * self.module_.n_weights):
+                log_p = self.module_.frame_log_prob(x, lengths[block], _SCORE_FRAMES)
+            out[:, begin:end] = log_p.cpu().numpy()
+        return out, lengths
+
+    def _totals(self, X: Any) -> tuple[np.ndarray, np.ndarray]:
+        """Return log p of every sequence, and the lengths."""
+        log_p, lengths = self._member_log_prob(X)
+        totals = np.add.reduceat(log_p, np.cumsum(lengths) - lengths, axis=1)
+        return _log_mean_exp(totals) + lengths * self.columns_.log_jacobian, lengths
 
     def score_samples(self, X) -> np.ndarray:
         """Log-density of every sequence under the model, given its length.
@@ -151,9 +169,7 @@ class SequenceDensity(BaseAutoregressiveDensity):
             If X is no set of sequences, has other columns than in `fit`, or values
             they cannot have.
         """
-        log_p, lengths = self._member_log_prob(X)
-        totals = np.add.reduceat(log_p, np.cumsum(lengths) - lengths, axis=1)
-        return _log_mean_exp(totals) + lengths * self.columns_.log_jacobian
+        return self._totals(X)[0]
 
     def score_timesteps(self, X) -> list[np.ndarray]:
         """Log-density of every frame given the frames before it.
@@ -175,10 +191,11 @@ class SequenceDensity(BaseAutoregressiveDensity):
             As `score_samples`.
         """
         log_p, lengths = self._member_log_prob(X)
+        cuts = np.cumsum(lengths)[:-1]
+        sums = [steps.cumsum(1) for steps in np.split(log_p, cuts, axis=1)]
+        # The ensemble's own conditionals: ratios of its densities of prefixes.
         out = []
-        for members in np.split(log_p, np.cumsum(lengths)[:-1], axis=1):
-            # The ensemble's own conditionals: ratios of its densities of prefixes.
-            prefixes = _log_mean_exp(members.cumsum(1))
+        for prefixes in np.split(_log_mean_exp(np.concatenate(sums, axis=1)), cuts):
             with np.errstate(invalid="ignore"):
                 steps = np.diff(prefixes, prepend=0.0)
             steps[np.isneginf(prefixes)] = -np.inf
@@ -201,8 +218,8 @@ class SequenceDensity(BaseAutoregressiveDensity):
             Sum of `score_samples(X)` over the number of frames of all sequences, in
             nats per time step: the convention of the music and speech papers.
         """
-        log_p = self.score_timesteps(X)
-        return float(np.concatenate(log_p).mean())
+        totals, lengths = self._totals(X)
+        return float(totals.sum() / lengths.sum())
 
     def sample(self, n_samples=1, n_timesteps=None, random_state=None) -> list[Any]:
         """Draw sequences from the model.
@@ -250,7 +267,7 @@ class SequenceDensity(BaseAutoregressiveDensity):
                 n_seen, (n_samples,), generator=generator, device=device
             )
             return self.n_timesteps_[index.cpu().numpy()].tolist()
-        if not isinstance(n_timesteps, Iterable) or isinstance(n_timesteps, str):
+        if np.ndim(n_timesteps) == 0:
             return [check_count(n_timesteps, "n_timesteps")] * n_samples
         lengths = [check_count(n, "each of n_timesteps") for n in n_timesteps]
         if len(lengths) != n_samples:

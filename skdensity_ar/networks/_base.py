@@ -45,7 +45,12 @@ class Members(nn.Module):
         if share == 0.0:
             return ()
         return tuple(
-            torch.rand((*self.members, n, size), generator=generator, **self._factory)
+            torch.rand(
+                (*self.members, n, size),
+                generator=generator,
+                dtype=self.dtype,
+                device=generator.device,
+            )
             .lt(1.0 - share)
             .to(self.dtype)
             .div_(1.0 - share)

@@ -122,7 +122,6 @@ class MADE(Network):
     # known, exactly the next slice of every layer can be computed, each unit once.
 
     def start(self, n: int, context: Tensor | None = None) -> _State:
-        factory = self._factory
         Ws, V, A = self._masked()
         bs, c = self._biases(context)
         visiting = self._visiting(self.n_inputs)
@@ -137,7 +136,7 @@ class MADE(Network):
             V=V,
             A=A,
             c=c.mT,
-            units=[torch.zeros((size, n), **factory) for size in sizes],
+            units=[self.c.new_zeros((size, n)) for size in sizes],
             known=[[0] for _ in sizes],
             ordering=self.ordering.tolist(),
             outputs=_masks.unit_bounds(self.n_params),

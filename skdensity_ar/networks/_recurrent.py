@@ -77,6 +77,9 @@ class Recurrent(Members):
                 R = p.shape[-1]
                 for gate in p.data.view(-1, R, R):  # of every member
                     nn.init.orthogonal_(gate, generator=generator)
+            elif name.startswith("h_0"):
+                # Not 0, where neither it nor the weights that read it would move.
+                nn.init.normal_(p, std=0.1, generator=generator)
             else:
                 nn.init.zeros_(p)
                 if self.cell == "lstm" and name.startswith("b_h"):
