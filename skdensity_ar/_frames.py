@@ -54,7 +54,19 @@ def concatenate(tables: Sequence[Any]) -> Any:
     if container == "polars":
         import polars as pl
 
-        return pl.concat(tables, how="vertical_relaxed")
+        # Integers beside floats become floats; labels beside numbers are refused.
+        kinds = zip(*(table.dtypes for table in tables), strict=True)
+        numbers = [all(dtype.is_numeric() for dtype in column) for column in kinds]
+        names = np.array(tables[0].columns)
+        parts = [
+            pl.concat([table.select(some) for table in tables], how=how)
+            for some, how in (
+                (names[numbers].tolist(), "vertical_relaxed"),
+                (names[np.logical_not(numbers)].tolist(), "vertical"),
+            )
+            if some
+        ]
+        return pl.concat(parts, how="horizontal").select(tables[0].columns)
     return np.concatenate(tables)
 
 

@@ -267,6 +267,8 @@ class SequenceDensity(BaseAutoregressiveDensity):
                 n_seen, (n_samples,), generator=generator, device=device
             )
             return self.n_timesteps_[index.cpu().numpy()].tolist()
+        if isinstance(n_timesteps, np.ndarray):
+            n_timesteps = n_timesteps.tolist()
         if np.ndim(n_timesteps) == 0:
             return [check_count(n_timesteps, "n_timesteps")] * n_samples
         lengths = [check_count(n, "each of n_timesteps") for n in n_timesteps]

@@ -186,6 +186,79 @@ def test_what_is_no_set_of_sequences(X, message):
         density.score(X)
 
 
+def test_categories_that_differ_between_sequences_stay_categories():
+    words = [["a", "b", "a"], ["b", "c"], ["c", "c", "a"]] * 5
+    codes = [[1, 2, 1], [2, 3], [3, 3, 1]] * 5
+    for values in (words, codes):
+        X = [pd.DataFrame({"k": pd.Categorical(v)}) for v in values]
+        density = small(RNNRNADE).fit(X)
+        (column,) = density.columns_.columns
+        assert type(column).__name__ == "LabelColumn"
+        drawn = pd.concat(density.sample(9, random_state=0))
+        assert set(drawn["k"]) <= set(values[0] + values[1])
+
+
+UNLIKE = [
+    ([pd.DataFrame({"a": pd.Categorical(["x"])}), pd.DataFrame({"a": [1.0]})]),
+    ([pl.DataFrame({"a": ["x", "y"]}), pl.DataFrame({"a": [1.0, 2.0]})]),
+]
+
+
+@pytest.mark.parametrize("X", UNLIKE)
+def test_dtypes_that_do_not_go_together(X):
+    with pytest.raises(TypeError, match="Sequence 1 has columns of dtypes"):
+        small(RNNRNADE).fit(X * 6)
+
+
+@pytest.mark.parametrize("make", [pd.DataFrame, pl.DataFrame])
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+def test_a_frame_that_is_not_finite_names_the_sequence(make, bad):
+    X = [make({"a": [0.0, 1.0], "b": [1.0, value]}) for value in (2.0, bad)]
+    with pytest.raises(
+        ValueError, match=r"Sequence 1 contains .* step 1 in column 'b'"
+    ):
+        small(RNNRNADE).fit(X)
+
+
+def test_integers_beside_floats_and_a_series_of_arrays():
+    X = sequences()
+    density = small(RNNRNADE).fit(X)
+    expected = density.score_samples(X)
+    series = pd.Series([np.asarray(x) for x in X])
+    np.testing.assert_array_equal(density.score_samples(series), expected)
+    frames = [pl.DataFrame({"a": [1, 2, 5]}), pl.DataFrame({"a": [1.5, 2.5]})] * 6
+    assert np.isfinite(small(RNNRNADE).fit(frames).score(frames))
+
+
+@pytest.mark.parametrize("n", [np.int64(3), np.array(3), np.array([3, 3]), (3, 3)])
+def test_lengths_of_samples_in_any_form(n):
+    density = small(RNNRNADE).fit(sequences())
+    assert [len(x) for x in density.sample(2, n_timesteps=n)] == [3, 3]
+
+
+# Devices ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("inner", ["nade", "made"])
+def test_what_a_density_draws_is_where_its_weights_are(inner):
+    # As after a pickle from a GPU to a machine without one.
+    X = sequences()
+    density = small(RNNRNADE, inner=inner, warm_start=True).fit(X)
+    for part in (density.module_.network, density.module_.recurrent):
+        part._factory["device"] = torch.device("meta")
+    assert all(np.isfinite(x).all() for x in density.sample(3, random_state=0))
+    assert np.isfinite(density.fit(X).score(X))
+
+
+def test_torchs_default_device_changes_nothing():
+    X = sequences()
+    expected = small(RNNRNADE).fit(X).score_samples(X)
+    with torch.device("meta"):
+        density = small(RNNRNADE).fit(X)
+        np.testing.assert_array_equal(density.score_samples(X), expected)
+        density.sample(3, random_state=0)
+
+
 # Units --------------------------------------------------------------------------------
 
 
@@ -229,6 +302,36 @@ def test_a_far_value_scores_low_and_finite(far):
     # What comes before it scores as if it were not there.
     before = [density.score_timesteps([x])[0][:2] for x in (spoilt, X[6])]
     np.testing.assert_array_equal(*before)
+
+
+def test_a_column_that_stays_as_it_began_is_sampled_where_it_was_seen():
+    rng = np.random.default_rng(0)
+    X = [
+        np.column_stack([np.full(9, float(rng.integers(1, 6))), rng.normal(size=9)])
+        for _ in range(60)
+    ]
+    density = small(RNNRNADE, max_iter=20).fit(X)
+    first = np.array([x[0, 0] for x in density.sample(300, random_state=0)])
+    low, high = np.quantile(first, [0.02, 0.98])
+    assert 0.0 < low and high < 6.0
+
+
+@pytest.mark.parametrize(("n", "T", "D"), [(12, 5, 20), (20, 5, 30), (1, 60, 20)])
+def test_a_linear_prediction_is_not_fitted_to_few_frames(n, T, D):
+    rng = np.random.default_rng(0)
+    X = [rng.normal(size=(T, D)).cumsum(0) for _ in range(n + 40)]
+    X, X_test = X[:n], X[n:]
+    plain, predicted = (
+        small(RNNRNADE, n_lags=n_lags, max_iter=10).fit(X).score(X_test)
+        for n_lags in (0, 3)
+    )
+    assert predicted > plain - 0.1 * abs(plain)
+
+
+def test_values_near_the_largest_float_raise_no_warning():
+    X = [x * 1e307 for x in sequences(20)]
+    density = small(RNNRNADE).fit(X)
+    assert np.isfinite(density.score(X))
 
 
 # Few sequences, long series -----------------------------------------------------------
@@ -325,8 +428,10 @@ CHANGED = {
     "cell": "gru",
     "context_to": "output",
     "inner": "made",
-    "n_lags": 1,
+    "n_lags": 0,
     "n_orderings": 5,
+    "activation": "tanh",
+    "dtype": "float64",
 }
 
 
@@ -338,6 +443,12 @@ def test_warm_start_of_another_network(name):
     with pytest.raises(ValueError, match=f"warm_start=True .* {name}="):
         density.set_params(**{name: CHANGED[name]}).fit(X)
     np.testing.assert_array_equal(density.score_samples(X), before)
+
+
+def test_warm_start_of_a_network_without_lags():
+    density = small(RNNRNADE, warm_start=True, n_lags=0).fit(sequences())
+    with pytest.raises(ValueError, match=r"warm_start=True .* n_lags=0, got 3"):
+        density.set_params(n_lags=3).fit(sequences())
 
 
 def test_warm_start_continues_where_the_last_fit_ended():
