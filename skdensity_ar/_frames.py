@@ -57,15 +57,11 @@ def concatenate(tables: Sequence[Any]) -> Any:
         # Integers beside floats become floats; labels beside numbers are refused.
         kinds = zip(*(table.dtypes for table in tables), strict=True)
         numbers = [all(dtype.is_numeric() for dtype in column) for column in kinds]
-        names = np.array(tables[0].columns)
-        parts = [
-            pl.concat([table.select(some) for table in tables], how=how)
-            for some, how in (
-                (names[numbers].tolist(), "vertical_relaxed"),
-                (names[np.logical_not(numbers)].tolist(), "vertical"),
-            )
-            if some
-        ]
+        named = list(zip(tables[0].columns, numbers, strict=True))
+        some = [name for name, is_number in named if is_number]
+        others = [name for name, is_number in named if not is_number]
+        parts = [pl.concat([t.select(some) for t in tables], how="vertical_relaxed")]
+        parts += [pl.concat([t.select(others) for t in tables])]
         return pl.concat(parts, how="horizontal").select(tables[0].columns)
     return np.concatenate(tables)
 
