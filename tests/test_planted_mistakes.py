@@ -469,8 +469,19 @@ def state_kept_between_calls(patch) -> None:
 
 def one_state_for_all_groups(patch) -> None:
     """A group of sequences goes on from where the one before it ended."""
-    carry = _sequences.Carry()
-    patch.setattr(_sequences, "Carry", lambda: carry)
+
+    class Kept:
+        state_ = None
+
+        @property
+        def state(self):
+            return Kept.state_
+
+        @state.setter
+        def state(self, state):
+            Kept.state_ = Kept.state_ if state is None else state
+
+    patch.setattr(_sequences, "Carry", Kept)
 
 
 def every_window_from_the_start(patch) -> None:
