@@ -68,14 +68,16 @@ class PlainLoops(nn.Module):
             self.cell.weight_hh.copy_(recurrent.W_rec0[0, swap])
             self.cell.bias_ih.copy_(recurrent.b_h0[0, swap])
             self.cell.bias_hh.zero_()
-        for name in ("W", "c", "V", "b", "C", "C_hidden"):
-            value = getattr(network, name).detach()[0].clone()
-            self.register_parameter(name, nn.Parameter(value))
+        named = {name: getattr(network, name) for name in ("W", "c", "V", "b", "C")}
+        named |= {"C_hidden": network.C_hidden, "h_0": recurrent.h_00}
+        for name, value in named.items():
+            self.register_parameter(name, nn.Parameter(value.detach()[0].clone()))
 
     def forward(self, sequences: list[torch.Tensor]) -> torch.Tensor:
         """Sum of -log p over all frames of sequences of one length."""
         x = torch.stack(sequences, 1)  # (T, B, D)
-        h = c = x.new_zeros((x.shape[1], self.cell.hidden_size))
+        h = self.h_0.expand(x.shape[1], -1)
+        c = torch.zeros_like(h)
         loss = x.new_zeros(())
         for x_t in x:
             a = self.c + h @ self.C_hidden.T
