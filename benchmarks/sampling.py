@@ -11,11 +11,9 @@ it runs over all columns), which the table says.
 """
 
 import argparse
-import platform
-import sys
-import time
 
 import torch
+from timing import print_where, seconds
 
 from skdensity_ar._module import DensityModule
 from skdensity_ar.conditionals import Bernoulli
@@ -59,18 +57,6 @@ def sample_by_forward(
     return x
 
 
-def seconds(call, device, repeats: int = 3):
-    """Shortest of a few runs, and the last result."""
-    times = []
-    for _ in range(repeats):
-        start = time.perf_counter()
-        result = call()
-        if device.type == "cuda":
-            torch.cuda.synchronize()
-        times.append(time.perf_counter() - start)
-    return min(times), result
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rows", type=int, default=1000)
@@ -88,13 +74,7 @@ def main() -> None:
     args = parser.parse_args()
     device = torch.device(args.device)
 
-    print("$ python", *sys.argv)
-    where = (
-        torch.cuda.get_device_name(device)
-        if device.type == "cuda"
-        else f"{platform.machine()}, {torch.get_num_threads()} threads"
-    )
-    print(f"torch {torch.__version__}, {where}, float32")
+    print_where(device)
     print(f"{args.rows} rows of {args.visible} binary columns, {args.hidden} hidden")
     print()
     row = "{:8} {:>11} {:>9} {:>10} {:>12} {:>12} {:>14} {:>7}"
@@ -113,15 +93,16 @@ def main() -> None:
         def naive(module=module, generator=generator, n=n_timed):
             return sample_by_forward(module, args.rows, generator(), n)
 
-        naive_time, slow = seconds(naive, device, repeats=1)
-        naive_time *= args.visible / n_timed
-        incremental_time, x = seconds(incremental, device)
+        naive_times, slow = seconds(naive, device, repeats=1)
+        naive_time = min(naive_times) * args.visible / n_timed
+        incremental_times, x = seconds(incremental, device, repeats=3)
+        incremental_time = min(incremental_times)
 
         @torch.no_grad()
         def forward(module=module, x=x):
             return module.network(x)
 
-        forward_time, _ = seconds(forward, device)
+        forward_time = min(seconds(forward, device, repeats=3)[0])
         visited = module.network.ordering[0, :n_timed]
         same = (x[:, visited] == slow[:, visited]).float().mean().item()
         print(

@@ -13,13 +13,11 @@ context that stays; a straight line through the times has to go through the orig
 """
 
 import argparse
-import platform
 import statistics
-import sys
-import time
 
 import numpy as np
 import torch
+from timing import print_where, seconds
 from torch import nn
 
 from skdensity_ar._module import DensityModule
@@ -92,17 +90,6 @@ class PlainLoops(nn.Module):
         return loss
 
 
-def seconds(call, device, repeats: int) -> list[float]:
-    times = []
-    for _ in range(repeats):
-        start = time.perf_counter()
-        call()
-        if device.type == "cuda":
-            torch.cuda.synchronize()
-        times.append(time.perf_counter() - start)
-    return times
-
-
 def training(args, device) -> None:
     module = make_module(args.columns, args.hidden, device)
     generator = torch.Generator(device).manual_seed(1)
@@ -137,8 +124,8 @@ def training(args, device) -> None:
     ours(), loops()  # warm up
     times: dict[str, list[float]] = {"ours": [], "loops": []}
     for _ in range(args.repeats):  # interleaved: both meet the same noise
-        times["ours"] += seconds(ours, device, 3)
-        times["loops"] += seconds(loops, device, 1)
+        times["ours"] += seconds(ours, device, 3)[0]
+        times["loops"] += seconds(loops, device, 1)[0]
     n_ours, n_loops = args.batch * args.steps, args.batch * args.naive_steps
     per_frame = {
         "ours": [1e6 * t / n_ours for t in times["ours"]],
@@ -177,8 +164,8 @@ def sampling(args, device) -> None:
     draw(5), draw_inner(5)
     for _ in range(args.repeats):
         for T in lengths:
-            times[T] += seconds(lambda T=T: draw(T), device, 1)
-        alone += [t / 50 for t in seconds(lambda: draw_inner(50), device, 1)]
+            times[T] += seconds(lambda T=T: draw(T), device, 1)[0]
+        alone += [t / 50 for t in seconds(lambda: draw_inner(50), device, 1)[0]]
     per_draw = statistics.median(alone)
     print(
         f"\nSampling {args.batch} sequences; ms per frame, median; one inner draw "
@@ -205,13 +192,8 @@ def main() -> None:
     parser.add_argument("--device", default="cpu")
     args = parser.parse_args()
     device = torch.device(args.device)
-    print("$ python", *sys.argv)
-    where = (
-        torch.cuda.get_device_name(device)
-        if device.type == "cuda"
-        else f"{platform.machine()}, {torch.get_num_threads()} threads"
-    )
-    print(f"torch {torch.__version__}, {where}, float32\n")
+    print_where(device)
+    print()
     training(args, device)
     sampling(args, device)
 

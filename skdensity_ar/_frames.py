@@ -81,18 +81,28 @@ def first_not_finite(X: Any) -> tuple[int, Hashable, float] | None:
     i, j = (int(k) for k in np.argwhere(bad)[0])
     if container == "numpy":
         return i, j, float(X[i, j])
-    value = X.iloc[i, j] if container == "pandas" else X.to_series(j)[i]
-    infinite = isinstance(value, float) and np.isinf(value)
+    value = _column(X, j).to_numpy()[i]
+    infinite = isinstance(value, (float, np.floating)) and np.isinf(value)
     return i, X.columns[j], float(value) if infinite else float("nan")
 
 
 def _not_finite(X: Any, j: int) -> np.ndarray:
     """Which cells of a frame's column hold no finite value."""
-    pandas = container_of(X) == "pandas"
-    column = X.iloc[:, j] if pandas else X.to_series(j)
-    missing = (column.isna() if pandas else column.is_null()).to_numpy()
-    values = column.to_numpy()
+    missing, values = _missing(X, j), _column(X, j).to_numpy()
     return missing | ~np.isfinite(values) if values.dtype.kind == "f" else missing
+
+
+def _column(X: Any, j: int) -> Any:
+    """Column j of a frame, as a series."""
+    return X.iloc[:, j] if container_of(X) == "pandas" else X.to_series(j)
+
+
+def _missing(X: Any, j: int) -> np.ndarray:
+    """Which cells of a frame's column are marked as missing."""
+    column = _column(X, j)
+    return (
+        column.isna() if container_of(X) == "pandas" else column.is_null()
+    ).to_numpy()
 
 
 def column_values(X: Any, j: int) -> np.ndarray:
@@ -103,14 +113,12 @@ def column_values(X: Any, j: int) -> np.ndarray:
     TypeError, ValueError
         For a dtype that no density takes, and for missing values; names the column.
     """
-    container = container_of(X)
-    if container == "numpy":
+    if container_of(X) == "numpy":
         return X[:, j]
     name, kind = X.columns[j], str(column_dtype(X, j)).lower()
-    column = X.iloc[:, j] if container == "pandas" else X.to_series(j)
-    if (column.isna() if container == "pandas" else column.is_null()).any():
+    if _missing(X, j).any():
         raise ValueError(not_finite("NaN (missing values)", name))
-    values = column.to_numpy()
+    values = _column(X, j).to_numpy()
     if kind.startswith(_LABELS):
         return values.astype(object)
     if kind.startswith("decimal"):

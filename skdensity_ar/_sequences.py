@@ -184,7 +184,8 @@ class SequenceRows:
             for begin in range(0, int(longest[0]), self.window):
                 steps = range(begin, min(begin + self.window, int(longest[0])))
                 sizes = [int(np.searchsorted(-longest, -t)) for t in steps]
-                windows.append(Window(self, group, begin, sizes, carry))
+                is_last = begin + self.window >= longest[0]
+                windows.append(Window(self, group, begin, sizes, carry, is_last))
         # All windows share one denominator, so that every frame counts the same.
         share = self.n_rows(index).clamp(min=1.0) / len(windows)
         for window in windows:
@@ -207,6 +208,7 @@ class Window:
     begin: int
     sizes: list[int]
     carry: Carry
+    is_last: bool
     share: Tensor = field(init=False)
 
     @property
@@ -232,9 +234,7 @@ class Window:
             sizes=self.sizes,
             carry=self.carry,
             any_counts=bool(counts.any()),
-            is_last=bool(
-                self.begin + len(self.sizes) >= rows.lengths[self.group].max()
-            ),
+            is_last=self.is_last,
         )
 
 
