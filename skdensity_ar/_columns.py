@@ -55,7 +55,11 @@ class Column:
     dtype: Any = None
 
     reads_labels: ClassVar[bool] = False  # values that only a frame can hold
-    log_scale: ClassVar[float] = 0.0
+
+    @property
+    def log_scale(self) -> float:
+        """log |d x / d transformed|, in nats."""
+        return 0.0
 
     def transform(self, values: np.ndarray) -> np.ndarray:
         """Values (n,) -> what the module takes, float64 (n,)."""
@@ -74,7 +78,7 @@ class RealColumn(Column):
     scale: float = 1.0
 
     @property
-    def log_scale(self) -> float:  # type: ignore[override]
+    def log_scale(self) -> float:
         return float(np.log(self.scale))
 
     def transform(self, values: np.ndarray) -> np.ndarray:
