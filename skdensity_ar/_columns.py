@@ -378,7 +378,13 @@ def _rounding_width(z: np.ndarray) -> float:
     if counts[counts > 1].sum() < 0.1 * len(z) or len(repeated) < 2:
         return 0.0
     # Between the tails every point of the grid is taken, so most gaps are one step.
-    return float(np.quantile(np.diff(repeated), 0.1))
+    # A few atoms beside numbers that do not repeat have gaps too, but make no grid.
+    gaps = np.diff(repeated)
+    for width in np.quantile(gaps, (0.1, 0.02, 0.0), method="lower"):
+        steps = (z - repeated[0]) / width
+        if np.mean(np.abs(steps - np.round(steps)) < 0.05) > 0.9:
+            return float(width)
+    return 0.0
 
 
 def _numbers(values: np.ndarray, name: Hashable) -> np.ndarray:

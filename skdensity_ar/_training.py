@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 # Rows of all members evaluated at a time when validating.
 _VALID_BLOCK = 4096
@@ -165,19 +165,20 @@ def train(
         Told of every epoch; training ends when its `end_epoch` returns True.
     """
     params = list(module.parameters())
+    # Long tensors, of weights and of biases, are stepped and averaged in one go each.
+    kinds = [p.dim() > 2 for p in params]
+    joined = {
+        decays: _joined([p for p, d in zip(params, kinds, strict=True) if d == decays])
+        for decays in set(kinds)
+    }
     groups: list[dict[str, Any]] = [
-        {"params": [p for p in params if p.dim() > 2]},
-        {"params": [p for p in params if p.dim() <= 2], "weight_decay": 0.0},
+        {"params": p, "weight_decay": weight_decay if decays else 0.0}
+        for decays, p in joined.items()
     ]
-    optimizer = torch.optim.AdamW(
-        groups,
-        lr=learning_rate_init,
-        weight_decay=weight_decay,
-        fused=True,
-    )
+    optimizer = torch.optim.AdamW(groups, lr=learning_rate_init, fused=True)
     n_members, step = train_index.shape[0], 0
     history = History()
-    averaged = [p.detach().clone() for p in params]
+    averaged = [p.detach().clone() for p in joined.values()]
     best = [p.detach().clone() for p in params]
     # Without validation rows the training loss decides; epoch 0 has none yet.
     start_index = train_index[:, :_VALID_BLOCK] if valid_index is None else valid_index
@@ -197,7 +198,7 @@ def train(
                     group["lr"] = learning_rate_init * share
             noise = module.draw_noise(batch.n, generator)
             loss = module.loss(batch.take(), noise=noise)  # (members, n)
-            optimizer.zero_grad()
+            optimizer.zero_grad(set_to_none=False)
             (loss.sum(-1) / batch.share).sum().backward()
             _clip(params, max_grad_norm)
             optimizer.step()
@@ -205,10 +206,10 @@ def train(
             step += 1
             # At first the mean of all steps so far: the start is soon forgotten.
             weight = max(1.0 - weight_averaging, 1.0 / (step + 1))
-            for a, p in zip(averaged, params, strict=True):
+            for a, p in zip(averaged, joined.values(), strict=True):
                 a.lerp_(p.detach(), weight)
 
-        _swap(params, averaged)
+        _swap(joined.values(), averaged)
         train_loss = total / rows.n_rows(train_index)
         history.loss_curve.append(train_loss.mean().item())
         score = -train_loss
@@ -224,7 +225,7 @@ def train(
         target = torch.where(gained, score, target)
         n_without_gain = 0 if gained.any().item() else n_without_gain + 1
         stop = monitor.end_epoch(history)
-        _swap(params, averaged)
+        _swap(joined.values(), averaged)
         if stop:
             history.stopped_by = "callback"
             break
@@ -235,15 +236,30 @@ def train(
             history.stopped_by = "no_change"
             break
 
-    _swap(params, best)
+    for p, b in zip(params, best, strict=True):
+        p.data, p.grad = b, None
     history.best_iter = best_iter.tolist()
     return history
 
 
-def _swap(params: list[Tensor], others: list[Tensor]) -> None:
+def _joined(params: Sequence[nn.Parameter]) -> nn.Parameter:
+    """One long parameter of which these become views, and so do their gradients."""
+    joined = nn.Parameter(torch.cat([p.detach().flatten() for p in params]))
+    joined.grad = torch.zeros_like(joined)
+    sizes = [p.numel() for p in params]
+    values, grads = joined.data.split(sizes), joined.grad.split(sizes)
+    for p, value, grad in zip(params, values, grads, strict=True):
+        p.data, p.grad = value.view(p.shape), grad.view(p.shape)
+    return joined
+
+
+@torch.no_grad()
+def _swap(params: Iterable[Tensor], others: Iterable[Tensor]) -> None:
     """Exchange the values of the parameters with those kept beside them."""
     for p, other in zip(params, others, strict=True):
-        p.data, other.data = other.data, p.data
+        kept = p.clone()
+        p.copy_(other)
+        other.copy_(kept)
 
 
 def shuffle(index: Tensor, generator: torch.Generator) -> Tensor:
@@ -254,7 +270,7 @@ def shuffle(index: Tensor, generator: torch.Generator) -> Tensor:
     return index.gather(1, keys.argsort(1))
 
 
-def _clip(params: list[Tensor], max_norm: float) -> None:
+def _clip(params: Sequence[Tensor], max_norm: float) -> None:
     """Scale each member's gradient down to `max_norm`, without asking the device."""
     grads = [p.grad for p in params if p.grad is not None]
     squares = [g.reshape(len(g), -1).square().sum(1) for g in grads]  # (members,)

@@ -258,6 +258,9 @@ def test_values_that_hardly_repeat_have_the_small_floor():
     # A heap at one value is no grid.
     x[:200] = 0.5
     assert only(x).spec.scale_floor == SCALE_FLOOR
+    # Nor are three heaps, however far apart.
+    x[200:260], x[260:300] = -0.5, 1.0
+    assert only(x).spec.scale_floor == SCALE_FLOOR
     # So fine a grid hardly shows.
     assert only(np.round(x * 1e6)).spec.scale_floor == SCALE_FLOOR
 

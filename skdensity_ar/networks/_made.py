@@ -54,17 +54,17 @@ class MADE(Network):
         for layer, size in enumerate(self.hidden_layer_sizes):
             m_hidden = _masks.hidden_degrees(size, D, ordering.device)  # (H,)
             m_hidden = m_hidden.expand(*ordering.shape[:-1], -1)
-            self.register_buffer(f"M{layer}", _masks.hidden_mask(m_hidden, m))
+            self._register_mask(f"M{layer}", _masks.hidden_mask(m_hidden, m))
             self.register_parameter(f"W{layer}", self._weights(size, n_before))
             self.register_parameter(f"b{layer}", self._weights(size))
             m, n_before = m_hidden, size
         n_out = sum(self.n_params)
         self.c = self._weights(n_out)
         if self.hidden_layer_sizes:
-            self.register_buffer("M_V", _masks.output_mask(m_out, m))
+            self._register_mask("M_V", _masks.output_mask(m_out, m))
             self.V = self._weights(n_out, n_before)
         if self.direct:
-            self.register_buffer("M_A", _masks.output_mask(m_out, m_in))
+            self._register_mask("M_A", _masks.output_mask(m_out, m_in))
             self.A = self._weights(n_out, sum(self.n_inputs))
         if self.n_context:
             if self.hidden_layer_sizes and self.context_to == "both":
@@ -72,11 +72,15 @@ class MADE(Network):
                 self.C_hidden = self._weights(n_first, self.n_context)
             self.C = self._weights(n_out, self.n_context)
 
+    def _register_mask(self, name: str, mask: Tensor) -> None:
+        # As numbers: a product with truth values would convert them in every step.
+        self.register_buffer(name, mask.to(self.dtype))
+
     def reset_parameters(self, generator: torch.Generator, bias: Tensor) -> None:
         for name, p in self.named_parameters():
             if name[0] == "W":
                 # He et al. 2015, with the fan-in that the mask leaves.
-                fan_in = getattr(self, f"M{name[1:]}").sum(-1, True, dtype=p.dtype)
+                fan_in = getattr(self, f"M{name[1:]}").sum(-1, True)
                 nn.init.normal_(p, generator=generator)
                 p.data.mul_((2.0 / fan_in.clamp(min=1)).sqrt())
             else:

@@ -67,7 +67,7 @@ def test_a_direct_connection_sees_what_a_deep_path_may_see():
     ordering = make_orderings("random", D, 1)
     network = MADE([1] * D, [1] * D, ordering, hidden_layer_sizes=sizes)
     paths = network.M_V[0].double() @ network.M1[0].double() @ network.M0[0].double()
-    assert torch.equal(paths > 0, network.M_A[0])
+    assert torch.equal(paths > 0, network.M_A[0] > 0)
 
 
 @pytest.mark.parametrize("widths", [[1, 1, 1], [2, 0, 3], [0, 0], [4]])
