@@ -24,14 +24,16 @@ from skdensity_ar._frames import (
     container_of,
     not_finite,
 )
-from skdensity_ar.conditionals import CONDITIONALS, ColumnSpec, Conditional, PointMass
+from skdensity_ar.conditionals import (
+    CONDITIONALS,
+    FARTHEST,
+    ColumnSpec,
+    Conditional,
+    PointMass,
+)
 
 # Smallest scale of a mixture component, as a share of the column's spread.
 SCALE_FLOOR = 1e-4
-
-# Standardised values are held within ± this, so that float32 can square them. A
-# mixture's background has less than 1e-18 of its mass beyond.
-FARTHEST = 1e14
 
 
 @dataclass
@@ -181,6 +183,11 @@ class Columns:
     def reads_labels(self) -> bool:
         """Whether only a frame can hold such a table."""
         return any(c.reads_labels for c in self.columns)
+
+    @property
+    def real(self) -> list[int]:
+        """The real columns."""
+        return [j for j, c in enumerate(self.columns) if isinstance(c, RealColumn)]
 
     @property
     def log_jacobian(self) -> float:

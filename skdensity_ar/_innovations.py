@@ -10,8 +10,7 @@ from sklearn.covariance import LedoitWolf
 from sklearn.linear_model import RidgeCV
 from torch import Tensor, nn
 
-from skdensity_ar._columns import FARTHEST
-from skdensity_ar.conditionals import FAR, compress
+from skdensity_ar.conditionals import FAR, FARTHEST, compress
 
 # Frames per coefficient that a lag must be worth: in fewer, the regression fits noise,
 # and neither training nor validation, which it has seen too, would tell.

@@ -10,6 +10,7 @@ from typing import Any, ClassVar, Literal
 import torch
 from torch import Tensor, nn
 
+from skdensity_ar._residuals import Residuals
 from skdensity_ar.conditionals import Conditional
 from skdensity_ar.networks import Network
 
@@ -23,15 +24,21 @@ class DensityModule(nn.Module):
         E members: its ordering has shape (E, D).
     blocks : sequence of (Conditional, sequence of int)
         Conditionals with the columns that share them; together all D columns.
+    residuals : Residuals, optional
+        Network and conditionals then see z, what a linear prediction leaves of x.
     """
 
     score_kind: ClassVar[Literal["exact", "estimate", "bound"]] = "exact"
 
     def __init__(
-        self, network: Network, blocks: Sequence[tuple[Conditional, Sequence[int]]]
+        self,
+        network: Network,
+        blocks: Sequence[tuple[Conditional, Sequence[int]]],
+        residuals: Residuals | None = None,
     ):
         super().__init__()
         self.network = network
+        self.residuals = residuals
         self.conditionals: Any = nn.ModuleList(conditional for conditional, _ in blocks)
         self.columns = [list(columns) for _, columns in blocks]
         n_inputs, n_params = network.n_inputs, network.n_params
@@ -78,16 +85,25 @@ class DensityModule(nn.Module):
             out[..., columns] = conditional.log_prob(params_b, x[..., columns])
         return out
 
+    def _log_conditionals(
+        self, x: Tensor, context: Tensor | None, noise: tuple[Tensor, ...] = ()
+    ) -> tuple[Tensor, Tensor]:
+        """log p_e(z_d | z_<d), (members, n, D), and the log-Jacobian of z."""
+        z, log_jacobian = x, x.new_zeros(())
+        if self.residuals is not None:
+            z, log_jacobian = self.residuals(x), -self.residuals.log_det.unsqueeze(-1)
+        params = self.network(self.encode(z), context, noise=noise)
+        return self.log_conditionals(params, z), log_jacobian
+
     def log_prob(self, x: Tensor, context: Tensor | None = None) -> Tensor:
         """log p(x) in nats, float64: (n, D) -> (n,)."""
-        params = self.network(self.encode(x), context)  # (E, n, P)
-        members = self.log_conditionals(params, x).sum(-1, dtype=torch.float64)
+        members = self.member_log_prob(x, context)
         return members.logsumexp(0) - math.log(self.n_members)
 
     def member_log_prob(self, x: Tensor, context: Tensor | None = None) -> Tensor:
-        """log p_e(x) of every member on rows of its own: (E, n, D) -> (E, n)."""
-        params = self.network(self.encode(x), context)
-        return self.log_conditionals(params, x).sum(-1, dtype=torch.float64)
+        """log p_e(x) of every member, (n, D) or rows of its own (E, n, D) -> (E, n)."""
+        log_p, log_jacobian = self._log_conditionals(x, context)
+        return log_p.sum(-1, dtype=torch.float64) + log_jacobian
 
     def loss(
         self,
@@ -97,8 +113,8 @@ class DensityModule(nn.Module):
         noise: tuple[Tensor, ...] = (),
     ) -> Tensor:
         """-log p_e(x) of every member on rows of its own: (E, n, D) -> (E, n)."""
-        params = self.network(self.encode(x), context, noise=noise)
-        return -self.log_conditionals(params, x).sum(-1)
+        log_p, log_jacobian = self._log_conditionals(x, context, noise)
+        return -(log_p.sum(-1) + log_jacobian)
 
     def draw_noise(self, n: int, generator: torch.Generator) -> tuple[Tensor, ...]:
         return self.network.draw_noise(n, generator)
@@ -121,7 +137,7 @@ class DensityModule(nn.Module):
 
     def sampler(self, e: int) -> Callable[..., Tensor]:
         """The e-th member's draw(n, generator, context=None) -> (n, D)."""
-        network, column = self.network.member(e), self._column_conditionals()
+        network, column = self.network.member(e), self._column_conditionals(e)
         ordering = network.ordering.tolist()
 
         @torch.no_grad()
@@ -137,14 +153,14 @@ class DensityModule(nn.Module):
                 x_d = column[d].sample(params, generator)  # (n, 1)
                 state = network.observe(state, t, column[d].encode(x_d).squeeze(-2))
                 x[d] = x_d.squeeze(-1)
-            return x.T
+            return x.T if self.residuals is None else self.residuals.inverse(x.T, e)
 
         return draw
 
-    def _column_conditionals(self) -> list[Conditional]:
-        """The conditional of every column, each a block of one."""
+    def _column_conditionals(self, e: int = 0) -> list[Conditional]:
+        """The conditional of every column for the e-th member, each a block of one."""
         by_column = {
-            d: conditional.select(i)
+            d: conditional.select(i, e)
             for conditional, columns in zip(
                 self.conditionals, self.columns, strict=True
             )

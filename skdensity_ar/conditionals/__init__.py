@@ -6,6 +6,7 @@ from skdensity_ar.conditionals._categorical import UNSEEN_MASS, Categorical
 from skdensity_ar.conditionals._mixtures import (
     BACKGROUND_MASS,
     FAR,
+    FARTHEST,
     GaussianMixture,
     LaplaceMixture,
     LogisticMixture,
@@ -27,6 +28,7 @@ __all__ = [
     "BACKGROUND_MASS",
     "CONDITIONALS",
     "FAR",
+    "FARTHEST",
     "UNSEEN_MASS",
     "Bernoulli",
     "Categorical",

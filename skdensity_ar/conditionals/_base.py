@@ -30,7 +30,8 @@ class ColumnSpec:
 class Conditional(nn.Module):
     """p(x_d | params) for a block of columns that share one family.
 
-    A conditional holds no learned state: its buffers are constants of the columns.
+    A conditional holds no learned state: its buffers are constants of the columns, of
+    shape (D,), or (members, 1, D) where the members of an ensemble differ.
     Every method acts elementwise along the column axis, so one call evaluates all
     columns of the block, and any axes may lead.
 
@@ -75,12 +76,21 @@ class Conditional(nn.Module):
         """Parameters (D, n_params) that fit each column of `x` (n, D) by itself."""
         raise NotImplementedError
 
-    def select(self, index: int) -> Conditional:
+    def divided(self, by: Tensor) -> Conditional:
+        """The conditional of values that were divided again, by (members, D).
+
+        Only real columns ever are. What is not in units of the values stays.
+        """
+        return self
+
+    def select(self, index: int, member: int = 0) -> Conditional:
         """The conditional of one column of the block (a block of one)."""
         one = type(self).__new__(type(self))
         one.__dict__ = {**self.__dict__}
-        one._buffers = {
-            name: buffer[index : index + 1] if buffer is not None else None
-            for name, buffer in self._buffers.items()
-        }
+        one._buffers = {}
+        for name, buffer in self._buffers.items():
+            if buffer is not None:
+                buffer = buffer[..., index : index + 1]  # (1,) or (members, 1, 1)
+                buffer = buffer[member] if buffer.dim() > 1 else buffer
+            one._buffers[name] = buffer
         return one

@@ -22,6 +22,9 @@ BACKGROUND_MASS = 1e-4
 # look at any function of x_<d, so this needs no Jacobian.
 FAR = 5.0
 
+# Standardised values are held within ± this, so that float32 can square them. The
+# background has less than 1e-18 of its mass beyond.
+FARTHEST = 1e14
 
 # exp() of more would overflow float32 when squared.
 LOG_SCALE_MAX = 40.0
@@ -68,7 +71,7 @@ class Mixture(Conditional):
     ----------
     n_components : int
         K.
-    scale_floor : Tensor of shape (D,)
+    scale_floor : Tensor of shape (D,) or (members, 1, D)
         Smallest scale per column: a continuous density on rounded measurements
         grows without bound where nothing bounds its scale.
     background : float
@@ -104,6 +107,10 @@ class Mixture(Conditional):
         z_alpha, mu, z_sigma = params.unflatten(-1, (3, self.n_components)).unbind(-2)
         floor = self.scale_floor.to(params.dtype).unsqueeze(-1)
         return z_alpha, mu, z_sigma.clamp(max=LOG_SCALE_MAX).exp() + floor
+
+    def divided(self, by: Tensor) -> Mixture:
+        floor = self.scale_floor / by.double().unsqueeze(-2)
+        return type(self)(self.n_components, floor, self.background)
 
     def encode(self, x: Tensor) -> Tensor:
         return compress(x).unsqueeze(-1)

@@ -20,6 +20,7 @@ from skdensity_ar._columns import Columns, fit_columns
 from skdensity_ar._device import resolve_device, threads_for
 from skdensity_ar._module import DensityModule, initial_bias
 from skdensity_ar._random import make_generator
+from skdensity_ar._residuals import Residuals, fit_residuals
 from skdensity_ar._training import History, Rows, train
 from skdensity_ar._validation import (
     CallbackSupportMixin,
@@ -98,7 +99,7 @@ class BaseAutoregressiveDensity(
         "learning_rate": [StrOptions({"constant", "cosine"})],
         "learning_rate_init": [Interval(Real, 0, None, closed="neither")],
         "weight_decay": [Interval(Real, 0, None, closed="left")],
-        "dropout": [Interval(Real, 0, 1, closed="left")],
+        "dropout": [StrOptions({"auto"}), Interval(Real, 0, 1, closed="left")],
         "max_grad_norm": [Interval(Real, 0, None, closed="neither")],
         "weight_averaging": [Interval(Real, 0, 1, closed="left")],
         "early_stopping": ["boolean"],
@@ -125,6 +126,14 @@ class BaseAutoregressiveDensity(
         `columns` are those that X is held against, None where they are yet to be
         fitted; `reset` as in `check_table`.
         """
+
+    @abstractmethod
+    def _auto_components(self, columns: Columns, n_rows: int) -> int:
+        """Say what n_components="auto" stands for."""
+
+    @abstractmethod
+    def _auto_dropout(self, columns: Columns, n_rows: int) -> float:
+        """Say what dropout="auto" stands for."""
 
     @abstractmethod
     def _examples(
@@ -252,14 +261,30 @@ class BaseAutoregressiveDensity(
         generator: torch.Generator,
     ) -> Any:
         """Make the module that trains on the rows x."""
-        blocks = self._blocks(columns, x.device)
         orderings = self._orderings(x, generator)
-        return self._density_module(blocks, orderings, x, generator)
+        real = columns.real
+        floors = np.array([c.spec.scale_floor for c in columns.columns])
+        residuals = fit_residuals(x, real, orderings, floors)
+        blocks = self._blocks(columns, len(x), x.device)
+        return self._density_module(
+            blocks,
+            orderings,
+            x,
+            generator,
+            residuals,
+            dropout=self._dropout(columns, len(x)),
+        )
 
     def _blocks(
-        self, columns: Columns, device: torch.device
+        self, columns: Columns, n_rows: int, device: torch.device
     ) -> list[tuple[Conditional, list[int]]]:
-        return conditional_blocks(columns, getattr(self, "n_components", 1), device)
+        K: Any = getattr(self, "n_components", "auto")
+        K = self._auto_components(columns, n_rows) if K == "auto" else K
+        return conditional_blocks(columns, K, device)
+
+    def _dropout(self, columns: Columns, n_rows: int) -> float:
+        dropout = self.dropout
+        return self._auto_dropout(columns, n_rows) if dropout == "auto" else dropout
 
     def _orderings(self, x: Tensor, generator: torch.Generator) -> Tensor:
         return make_orderings(self.ordering, self.n_orderings, x.shape[1], generator)
@@ -270,6 +295,7 @@ class BaseAutoregressiveDensity(
         orderings: Tensor,
         x: Tensor,
         generator: torch.Generator,
+        residuals: Residuals | None = None,
         **network: Any,
     ) -> DensityModule:
         """Make network × conditionals, started at the columns of x by themselves.
@@ -277,6 +303,9 @@ class BaseAutoregressiveDensity(
         x is (n, D), or (members, n, D) where members differ; `network` are further
         parameters of the network.
         """
+        if residuals is not None:
+            x, s = residuals(x), residuals.s
+            blocks = [(c.divided(s[:, columns]), columns) for c, columns in blocks]
         n_inputs, n_params = column_widths(blocks)
         sizes = layer_sizes(self.hidden_layer_sizes, "hidden_layer_sizes")
         widths = (sum(n_inputs), *sizes, sum(n_params))
@@ -289,7 +318,6 @@ class BaseAutoregressiveDensity(
             orderings,
             hidden_layer_sizes=sizes,
             activation=self.activation,
-            dropout=self.dropout,
             dtype=x.dtype,
             device=x.device,
             **network,
@@ -298,7 +326,7 @@ class BaseAutoregressiveDensity(
             initial_bias(blocks, n_params, x_e) for x_e in x.view(-1, *x.shape[-2:])
         ]
         made.reset_parameters(generator, torch.stack(alone))
-        return DensityModule(made, blocks)
+        return DensityModule(made, blocks, residuals)
 
     def _split(
         self, n_train: int, n_all: int, n_members: int, generator: torch.Generator

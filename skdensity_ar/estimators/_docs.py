@@ -14,7 +14,7 @@ n_orderings : int, default=4
 handle_unknown : {"score", "error"}, default="score"
     What scoring does with a category not seen in `fit`: give it the mass 1e-6 kept
     for it, or raise an error.
-max_iter : int, default=40
+max_iter : int, default=80
     Largest number of epochs.
 batch_size : int or "auto", default="auto"
     Rows per mini-batch; "auto" takes a sixteenth of the training rows, at least 32
@@ -25,8 +25,9 @@ learning_rate_init : float, default=0.01
     Step size of Adam at the start.
 weight_decay : float, default=0.01
     Decoupled decay of the weights (AdamW); biases are not decayed.
-dropout : float, default=0.2
-    Share of hidden units dropped for each training row.
+dropout : float or "auto", default="auto"
+    Share of hidden units dropped for each training row. "auto" is 0.2, and 0 for tables
+    with real columns that have 50 rows per column or more.
 max_grad_norm : float, default=1.0
     Longer gradients are scaled down to this norm.
 weight_averaging : float, default=0.95
@@ -38,7 +39,7 @@ early_stopping : bool, default=True
     loss decides.
 validation_fraction : float, default=0.1
     Share of the rows to set aside; not used with `X_val`.
-n_iter_no_change : int, default=10
+n_iter_no_change : int, default=20
     Epochs without an improvement by `tol` after which training stops.
 tol : float, default=1e-4
     Smallest improvement that counts, in nats per row.
@@ -93,9 +94,9 @@ batch_size : int or "auto", default="auto"
     at least 256 frames and at most 1024.
 """,
     "dropout": """
-dropout : float, default=0.2
+dropout : float or "auto", default="auto"
     Share of hidden units dropped for each training frame, also of recurrent units on
-    their way to the frame or to the next layer, never from step to step.
+    their way to the frame or to the next layer, never from step to step; "auto" is 0.2.
 """,
     "early_stopping": """
 early_stopping : bool, default=True

@@ -43,8 +43,9 @@ class RNADEDensity(TableDensity):
         some of them by name or index. "auto" takes numbers as "gaussian_mixture",
         booleans and columns that are all 0 or 1 as Bernoulli, and the labels of a
         frame as categorical.
-    n_components : int, default=5
-        Components per mixture.
+    n_components : int or "auto", default="auto"
+        Components per mixture. "auto" is 5 for fewer than 50 rows per column, otherwise
+        200 shared out among the real columns, at least 10 and at most 30 for each.
     {parameters}
 
     Attributes
@@ -75,7 +76,10 @@ class RNADEDensity(TableDensity):
     _parameter_constraints: ClassVar[dict] = {
         **TableDensity._parameter_constraints,
         "conditional": [StrOptions({"auto", *_MIXTURES}), dict, type],
-        "n_components": [Interval(Integral, 1, None, closed="left")],
+        "n_components": [
+            StrOptions({"auto"}),
+            Interval(Integral, 1, None, closed="left"),
+        ],
     }
 
     def __init__(
@@ -84,21 +88,21 @@ class RNADEDensity(TableDensity):
         activation="relu",
         *,
         conditional="auto",
-        n_components=5,
+        n_components="auto",
         ordering="natural",
         n_orderings=4,
         handle_unknown="score",
-        max_iter=40,
+        max_iter=80,
         batch_size="auto",
         learning_rate="cosine",
         learning_rate_init=0.01,
         weight_decay=0.01,
-        dropout=0.2,
+        dropout="auto",
         max_grad_norm=1.0,
         weight_averaging=0.95,
         early_stopping=True,
         validation_fraction=0.1,
-        n_iter_no_change=10,
+        n_iter_no_change=20,
         tol=1e-4,
         warm_start=False,
         dtype="float32",

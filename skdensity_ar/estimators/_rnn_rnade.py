@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from skdensity_ar._columns import Columns, RealColumn
+from skdensity_ar._columns import Columns
 from skdensity_ar._innovations import fit_innovations, smallest_errors
 from skdensity_ar._sequences import SequenceModule
 from skdensity_ar._validation import Interval, StrOptions
@@ -77,8 +77,8 @@ class RNNRNADE(SequenceDensity):
         for all columns or, by a dict, for some of them by name or index. "auto" takes
         numbers as "gaussian_mixture", booleans and columns that are all 0 or 1 as
         "bernoulli", and the labels of a frame as "categorical".
-    n_components : int, default=5
-        Components per mixture.
+    n_components : int or "auto", default="auto"
+        Components per mixture; "auto" is 5.
     bptt_length : int, default=100
         Time steps that gradients go back. Longer sequences are trained in windows of
         so many steps, each starting in the state in which the last one ended; of fewer
@@ -131,7 +131,10 @@ class RNNRNADE(SequenceDensity):
         "inner": [StrOptions({"nade", "made"})],
         "n_lags": [Interval(Integral, 0, None, closed="left")],
         "conditional": [StrOptions({"auto", *CONDITIONALS}), dict, type],
-        "n_components": [Interval(Integral, 1, None, closed="left")],
+        "n_components": [
+            StrOptions({"auto"}),
+            Interval(Integral, 1, None, closed="left"),
+        ],
         "bptt_length": [Interval(Integral, 1, None, closed="left")],
     }
 
@@ -146,22 +149,22 @@ class RNNRNADE(SequenceDensity):
         inner="nade",
         n_lags=3,
         conditional="auto",
-        n_components=5,
+        n_components="auto",
         bptt_length=100,
         ordering="natural",
         n_orderings=4,
         handle_unknown="score",
-        max_iter=40,
+        max_iter=80,
         batch_size="auto",
         learning_rate="cosine",
         learning_rate_init=0.01,
         weight_decay=0.01,
-        dropout=0.2,
+        dropout="auto",
         max_grad_norm=1.0,
         weight_averaging=0.95,
         early_stopping=True,
         validation_fraction=0.1,
-        n_iter_no_change=10,
+        n_iter_no_change=20,
         tol=1e-4,
         warm_start=False,
         dtype="float32",
@@ -223,8 +226,9 @@ class RNNRNADE(SequenceDensity):
         layers = {"recurrent_layer_sizes": sizes}
         check_memory(self.n_orderings, n_weights, layers, x.dtype, x.device)
 
+        dropout = self._dropout(columns, len(x))
         orderings = self._orderings(x, generator)
-        real = [d for d, c in enumerate(columns.columns) if isinstance(c, RealColumn)]
+        real = columns.real
         innovations, z = None, x
         if real and self.n_lags:
             floors = np.array([columns.columns[d].spec.scale_floor for d in real])
@@ -235,10 +239,11 @@ class RNNRNADE(SequenceDensity):
             z = innovations.transform(x, lengths)[0].to(x.dtype)
             columns = columns.rescaled(real, smallest.tolist())
         frame = self._density_module(
-            self._blocks(columns, x.device),
+            self._blocks(columns, len(x), x.device),
             orderings,
             z,
             generator,
+            dropout=dropout,
             n_context=sizes[-1],
             context_to=self.context_to,
         )
@@ -247,7 +252,7 @@ class RNNRNADE(SequenceDensity):
             (self.n_orderings,),
             layer_sizes=sizes,
             cell=self.cell,
-            dropout=self.dropout,
+            dropout=dropout,
             dtype=x.dtype,
             device=x.device,
         )
@@ -258,7 +263,7 @@ class RNNRNADE(SequenceDensity):
         recurrent, network = self.module_.recurrent, self.module_.network
         innovations = self.module_.innovations
         n_lags = 0 if innovations is None else innovations.n_lags
-        if not any(isinstance(c, RealColumn) for c in self.columns_.columns):
+        if not self.columns_.real:
             n_lags = self.n_lags  # which then decides nothing
         sizes = layer_sizes(self.recurrent_layer_sizes, "recurrent_layer_sizes")
         return {

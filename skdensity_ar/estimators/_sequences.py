@@ -33,6 +33,12 @@ _BLOCK = 2**16
 class SequenceDensity(BaseAutoregressiveDensity):
     """The density of a sequence given its length; see `BaseAutoregressiveDensity`."""
 
+    def _auto_components(self, columns: Columns, n_rows: int) -> int:
+        return 5
+
+    def _auto_dropout(self, columns: Columns, n_rows: int) -> float:
+        return 0.2
+
     @_fit_context(prefer_skip_nested_validation=True)
     def fit(self, X, y=None, *, X_val=None) -> Self:
         """Fit the density to the sequences of X.

@@ -17,12 +17,25 @@ from skdensity_ar._training import TensorRows
 from skdensity_ar._validation import _fit_context, check_count, check_table
 from skdensity_ar.estimators._base import BaseAutoregressiveDensity, Examples
 
+# Rows per column from which on a fit needs no noise and can tell more components apart.
+_MANY_ROWS = 50
+
 # Numbers made while a block of rows is scored or sampled.
 _SCORE_BLOCK, _SAMPLE_BLOCK = 2**21, 2**26
 
 
 class TableDensity(BaseAutoregressiveDensity):
     """The density of a row; see `BaseAutoregressiveDensity`."""
+
+    def _auto_components(self, columns: Columns, n_rows: int) -> int:
+        if _are_few(n_rows, columns):
+            return 5
+        return min(max(200 // len(columns.real), 10), 30) if columns.real else 5
+
+    def _auto_dropout(self, columns: Columns, n_rows: int) -> float:
+        # What a real column is to a thousandth of its spread, a network that loses
+        # a fifth of its units in every step cannot learn.
+        return 0.0 if columns.real and not _are_few(n_rows, columns) else 0.2
 
     @_fit_context(prefer_skip_nested_validation=True)
     def fit(self, X, y=None, *, X_val=None) -> Self:
@@ -164,6 +177,11 @@ class TableDensity(BaseAutoregressiveDensity):
                 for begin in range(0, n_samples, size)
             ]
         return self.columns_.inverse(torch.cat(codes).double().cpu().numpy())
+
+
+def _are_few(n_rows: int, columns: Columns) -> bool:
+    """Whether a network would learn so many rows by heart."""
+    return n_rows < _MANY_ROWS * len(columns.columns)
 
 
 def _power_of_two(n: int, low: int, high: int) -> int:
