@@ -6,8 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import torch
-from sklearn.covariance import ShrunkCovariance
-from sklearn.model_selection import GridSearchCV
+from sklearn.covariance import LedoitWolf
 from torch import Tensor, nn
 
 from skdensity_ar.conditionals import FAR, FARTHEST, compress
@@ -18,9 +17,6 @@ _WELL_PREDICTED = 0.3
 
 # Rows per column below which a covariance tells of noise.
 _ROWS_PER_COLUMN = 10
-
-# How far the covariance of standardised columns may be shrunk towards the identity.
-_SHRINKAGES = {"shrinkage": np.logspace(-8, -1, 8)}
 
 # More rows than this are thinned out: the prediction is only where training starts.
 _MAX_ROWS = 2**15
@@ -79,7 +75,7 @@ class Residuals(nn.Module):
 def fit_residuals(
     x: Tensor, real: Sequence[int], ordering: Tensor, smallest: np.ndarray
 ) -> Residuals | None:
-    """Predict real columns by the conditionals of a shrunk Gaussian.
+    """Predict real columns by the conditionals of a shrunk Gaussian [1]_.
 
     Parameters
     ----------
@@ -95,6 +91,11 @@ def fit_residuals(
     -------
     residuals : Residuals or None
         None where no column is well predicted, or there are too few rows to tell.
+
+    References
+    ----------
+    .. [1] O. Ledoit, M. Wolf (2004). A Well-Conditioned Estimator for
+       Large-Dimensional Covariance Matrices.
     """
     values = x[:, list(real)].double().cpu().numpy()
     # One far value would decide a covariance alone.
@@ -103,9 +104,9 @@ def fit_residuals(
         return None
     values = values[:: 1 + len(values) // _MAX_ROWS]
     mean, spread = values.mean(0), np.maximum(values.std(0), 1e-9)
-    search = GridSearchCV(ShrunkCovariance(assume_centered=True), _SHRINKAGES)
-    shrunk = search.fit((values - mean) / spread).best_estimator_.covariance_
-    covariance = shrunk * np.outer(spread, spread)
+    # Shrinking keeps few rows from showing relations that are none.
+    shrunk = LedoitWolf(assume_centered=True).fit((values - mean) / spread).covariance_
+    covariance = (shrunk + 1e-9 * np.eye(len(real))) * np.outer(spread, spread)
 
     (n_members, D), place = ordering.shape, {d: i for i, d in enumerate(real)}
     a, B, s = (

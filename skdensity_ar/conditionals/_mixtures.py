@@ -12,6 +12,7 @@ from torch.nn.functional import softplus
 
 from skdensity_ar.conditionals._base import ColumnSpec, Conditional
 from skdensity_ar.conditionals._categorical import sample_index
+from skdensity_ar.conditionals._mixture_kernel import MixtureLogProb
 
 # Mass of the wide Cauchy density under every mixture. A row far from all that was
 # seen then scores low and finite, and one such row cannot pull the training of the
@@ -26,35 +27,37 @@ FAR = 5.0
 # background has less than 1e-18 of its mass beyond.
 FARTHEST = 1e14
 
-# exp() of more would overflow float32 when squared.
-LOG_SCALE_MAX = 40.0
-
 
 class Kernel(NamedTuple):
-    """A standard density on the real line, by its logarithm, cdf and quantiles."""
+    """A standard density: its logarithm and the slope of that, cdf and quantiles."""
 
     log_prob: Callable[[Tensor], Tensor]
+    slope: Callable[[Tensor], Tensor]
     cdf: Callable[[Tensor], Tensor]
     quantile: Callable[[Tensor], Tensor]
 
 
 GAUSSIAN = Kernel(
     lambda z: -0.5 * z.square() - 0.5 * math.log(2.0 * math.pi),
+    torch.neg,
     torch.special.ndtr,
     torch.special.ndtri,
 )
 LAPLACE = Kernel(
     lambda z: -z.abs() - math.log(2.0),
+    lambda z: -z.sign(),
     lambda z: 0.5 - 0.5 * z.sign() * torch.expm1(-z.abs()),
     lambda p: -(p - 0.5).sign() * torch.log1p(-2.0 * (p - 0.5).abs()),
 )
 LOGISTIC = Kernel(
     lambda z: -z.abs() - 2.0 * softplus(-z.abs()),
+    lambda z: -(0.5 * z).tanh(),
     torch.sigmoid,
     torch.logit,
 )
 CAUCHY = Kernel(
     lambda z: -math.log(math.pi) - torch.log1p(z.square()),
+    lambda z: -2.0 * z / (1.0 + z.square()),
     lambda z: 0.5 + z.atan() / math.pi,
     lambda p: torch.tan(math.pi * (p - 0.5)),
 )
@@ -81,6 +84,7 @@ class Mixture(Conditional):
     support = "real"
     n_inputs = 1
     kernel: ClassVar[Kernel]
+    log_scale_max: ClassVar[float] = 40.0  # exp() of more overflows float32 if squared
     scale_floor: Tensor
 
     def __init__(
@@ -106,7 +110,7 @@ class Mixture(Conditional):
         """Parameters (..., D, 3 K) -> z^α = log α + const, μ, σ, each (..., D, K)."""
         z_alpha, mu, z_sigma = params.unflatten(-1, (3, self.n_components)).unbind(-2)
         floor = self.scale_floor.to(params.dtype).unsqueeze(-1)
-        return z_alpha, mu, z_sigma.clamp(max=LOG_SCALE_MAX).exp() + floor
+        return z_alpha, mu, z_sigma.clamp(max=self.log_scale_max).exp() + floor
 
     def divided(self, by: Tensor) -> Mixture:
         floor = self.scale_floor / by.double().unsqueeze(-2)
@@ -116,15 +120,22 @@ class Mixture(Conditional):
         return compress(x).unsqueeze(-1)
 
     def log_prob(self, params: Tensor, x: Tensor) -> Tensor:
+        if params.requires_grad and torch.is_grad_enabled() and not x.requires_grad:
+            floor = self.scale_floor.to(params.dtype)
+            return MixtureLogProb.apply(params, x, floor, self._far(x), self)
         z_alpha, mu, sigma = self.split(params)
         z = (x.unsqueeze(-1) - mu) / sigma
         terms = z_alpha + self.kernel.log_prob(z) - sigma.log()  # (..., D, K)
         log_p = _logsumexp(terms) - _logsumexp(z_alpha)
         if self.background == 0.0:
             return log_p
-        far = CAUCHY.log_prob(x) + math.log(self.background)
+        far = self._far(x)
         # log(e^a + e^b) = b + softplus(a - b)
         return far + softplus(log_p + math.log1p(-self.background) - far)
+
+    def _far(self, x: Tensor) -> Tensor:
+        """log ε Cauchy(x)."""
+        return CAUCHY.log_prob(x) + math.log(self.background or 1.0)
 
     def cdf(self, params: Tensor, x: Tensor) -> Tensor:
         """P(X ≤ x | params), (..., D, n_params), (..., D) -> (..., D)."""

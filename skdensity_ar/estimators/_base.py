@@ -39,6 +39,9 @@ from skdensity_ar.estimators._build import (
 from skdensity_ar.estimators._monitor import FitMonitor
 from skdensity_ar.networks import ACTIVATIONS, Network
 
+# What max_iter="auto" stands for.
+_MAX_EPOCHS, _MAX_BATCHES, _MIN_EPOCHS = 80, 8000, 10
+
 # Fewer rows than this leave no validation share worth the name.
 MIN_TO_SPLIT = 10
 
@@ -91,7 +94,7 @@ class BaseAutoregressiveDensity(
         "ordering": [StrOptions({"natural", "reversed", "random"}), "array-like"],
         "n_orderings": [Interval(Integral, 1, None, closed="left")],
         "handle_unknown": [StrOptions({"score", "error"})],
-        "max_iter": [Interval(Integral, 1, None, closed="left")],
+        "max_iter": [StrOptions({"auto"}), Interval(Integral, 1, None, closed="left")],
         "batch_size": [
             StrOptions({"auto"}),
             Interval(Integral, 1, None, closed="left"),
@@ -151,7 +154,7 @@ class BaseAutoregressiveDensity(
         """
 
     def _fit(self, X: Any, X_val: Any) -> None:
-        monitor = FitMonitor(self, X)
+        monitor = FitMonitor(self, X, self._n_epochs(n_batches=1))
         with unchanged_on_failure(self), monitor:
             self._fit_monitored(X, X_val, monitor)
 
@@ -201,7 +204,9 @@ class BaseAutoregressiveDensity(
                 examples.rows,
                 examples.train_index,
                 examples.valid_index,
-                max_iter=self.max_iter,
+                max_iter=self._n_epochs(
+                    examples.train_index.shape[1] // examples.batch_size
+                ),
                 batch_size=examples.batch_size,
                 learning_rate=self.learning_rate,
                 learning_rate_init=self.learning_rate_init,
@@ -223,6 +228,12 @@ class BaseAutoregressiveDensity(
             )
         for name, value in attributes(history).items():
             setattr(self, name, value)
+
+    def _n_epochs(self, n_batches: int) -> int:
+        """At most so many, with so many mini-batches in each."""
+        if self.max_iter != "auto":
+            return self.max_iter
+        return min(max(_MAX_BATCHES // n_batches, _MIN_EPOCHS), _MAX_EPOCHS)
 
     def _structure(self) -> dict[str, tuple[Any, Any]]:
         """Return what the fitted network has and what is asked for, by parameter."""

@@ -14,8 +14,9 @@ n_orderings : int, default=4
 handle_unknown : {"score", "error"}, default="score"
     What scoring does with a category not seen in `fit`: give it the mass 1e-6 kept
     for it, or raise an error.
-max_iter : int, default=80
-    Largest number of epochs.
+max_iter : int or "auto", default="auto"
+    Passes over the training rows (epochs), at most. "auto" is 80, fewer where these
+    were more than 8000 mini-batches, but at least 10.
 batch_size : int or "auto", default="auto"
     Rows per mini-batch; "auto" takes a sixteenth of the training rows, at least 32
     and at most 256.

@@ -18,20 +18,20 @@ class FitMonitor:
     Parameters
     ----------
     estimator : BaseEstimator
-        With `max_iter` and `verbose`. Callbacks are scikit-learn's (1.9 or newer), set
+        With `verbose`. Callbacks are scikit-learn's (1.9 or newer), set
         by `estimator.set_callbacks`: one task "fit" with a subtask "epoch" each.
     X : object
         The training rows as passed to `fit`.
+    n_epochs : int
+        As many at most.
     """
 
-    def __init__(self, estimator: BaseEstimator, X: Any):
-        self._estimator, self._X = estimator, X
+    def __init__(self, estimator: BaseEstimator, X: Any, n_epochs: int):
+        self._estimator, self._X, self._n_epochs = estimator, X, n_epochs
         self._fit_task: Any = None
         self._epoch_task: Any = None
         if hasattr(estimator, "_init_callback_context"):
-            self._fit_task = estimator._init_callback_context(
-                max_subtasks=estimator.max_iter
-            )
+            self._fit_task = estimator._init_callback_context(max_subtasks=n_epochs)
         self._attributes: Callable[[History], dict[str, Any]] = lambda history: {}
         self._bar: tqdm | None = None
 
@@ -45,7 +45,7 @@ class FitMonitor:
             self._fit_task.call_on_fit_task_begin(estimator=self._estimator, X=self._X)
         if self._estimator.verbose:
             name = type(self._estimator).__name__
-            self._bar = tqdm(total=self._estimator.max_iter, unit="epoch", desc=name)
+            self._bar = tqdm(total=self._n_epochs, unit="epoch", desc=name)
         return self
 
     def __exit__(self, kind, error, traceback) -> None:

@@ -92,7 +92,7 @@ class RNADEDensity(TableDensity):
         ordering="natural",
         n_orderings=4,
         handle_unknown="score",
-        max_iter=80,
+        max_iter="auto",
         batch_size="auto",
         learning_rate="cosine",
         learning_rate_init=0.01,

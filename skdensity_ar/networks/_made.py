@@ -113,13 +113,13 @@ class MADE(Network):
         bs, params = self._biases(context)
         h = u
         for layer, (W, b) in enumerate(zip(Ws, bs, strict=True)):
-            h = self.g(h @ W.mT + b)  # (..., n, H)
+            h = self.g(_add_product(b, h, W))  # (..., n, H)
             if noise:
                 h = h * noise[layer]
         if V is not None:
-            params = params + h @ V.mT  # (..., n, P)
+            params = _add_product(params, h, V)  # (..., n, P)
         if A is not None:
-            params = params + u @ A.mT
+            params = _add_product(params, u, A)
         return params
 
     # Hidden units are in rising order of degree, so once the column at position t is
@@ -191,6 +191,13 @@ class _State:
     known: list[list[int]]  # known[l][t]: units of layer l known before position t
     ordering: list[int]
     outputs: list[tuple[int, int]]
+
+
+def _add_product(b: Tensor, h: Tensor, W: Tensor) -> Tensor:
+    """b + W h of the rows of h, in one operation where there are members."""
+    if W.dim() < 3:
+        return b + h @ W.mT
+    return torch.baddbmm(b, h.expand(len(W), -1, -1), W.mT)
 
 
 def _n_of_degree_at_most(degree: int, n_units: int, n_columns: int) -> int:

@@ -330,3 +330,25 @@ def test_extreme_logits_stay_finite():
         torch.tensor([[[1e4, 0.0, -1e4]]]), torch.tensor([[2.0]])
     )
     assert log_p.isfinite().all()
+
+
+@every_mixture
+@pytest.mark.parametrize("background", [0.0, 1e-4, 0.3])
+@pytest.mark.parametrize("shape", [(1, 1), (7, 3), (2, 5, 3)])
+def test_the_kernel_of_mixtures_equals_autograd(kind, background, shape):
+    floor = torch.full(shape[-1:], 0.1, dtype=torch.float64)
+    conditional = MIXTURES[kind](K, floor, background)
+    x = draw(*shape, scale=4.0)
+    params = draw(*shape, conditional.n_params, seed=1, scale=2.0)
+    params[..., -1] = 41.0  # a scale that is held
+    plain, fast = params.clone().requires_grad_(), params.clone().requires_grad_()
+    # Values that ask for gradients themselves take the plain way.
+    expected = conditional.log_prob(plain, x.clone().requires_grad_())
+    found = conditional.log_prob(fast, x)
+    weight = draw(*shape, seed=2)
+    (expected * weight).sum().backward()
+    (found * weight).sum().backward()
+    assert type(found.grad_fn).__name__ == "MixtureLogProbBackward"
+    assert torch.allclose(found, expected, rtol=1e-12, atol=1e-12)
+    assert torch.allclose(fast.grad, plain.grad, rtol=1e-10, atol=1e-12)
+    assert torch.equal(fast, params)

@@ -1,0 +1,300 @@
+"""Held-out log-density of ours and of tuned rivals, in nats per row.
+
+    python benchmarks/accuracy.py --suite real
+    python benchmarks/accuracy.py --suite real winequality_red ionosphere --noise
+    python benchmarks/accuracy.py --suite binary nltcs --models MADE ChowLiuTree
+
+Reads the folder in the environment variable SKDENSITY_AR_DATA; `tables.py` says what
+becomes of its files, `rivals.py` how the rivals choose their settings. Every model sees
+the training rows, and the validation rows where a table has its own; test rows are
+scored once. What was fitted is kept in the cache, under the model's parameters, the
+rows and, for ours, the source of the package: a run that is broken off goes on where it
+stopped. (After a change to a rival's code its files there must be deleted.)
+
+`--models` says what to fit; the tables show whatever else the cache holds for them. The
+record keeps its other tables as they are. "±" is the standard error over test rows,
+those of all splits taken as independent; a difference is per row, ours minus the other.
+"""
+
+import argparse
+import contextlib
+import io
+import time
+import warnings
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+import joblib
+import numpy as np
+import pandas as pd
+import rivals
+import tables
+import torch
+from sklearn.base import BaseEstimator, clone
+from sklearn.exceptions import ConvergenceWarning
+from timing import print_where
+
+import skdensity_ar
+from skdensity_ar import MADEDensity, NADEDensity, RNADEDensity
+from skdensity_ar._baselines import IndependentColumns, PerClassGaussian
+
+# Of ours: by suite and table, "" for every table that is not named.
+REFERENCE: dict[str, dict[str, BaseEstimator]] = {
+    "real": {"": MADEDensity(n_orderings=8, max_iter=100)},
+    "binary": {"": MADEDensity((512, 512), n_orderings=8, max_iter=100)},
+    "images": {"": MADEDensity((1024, 1024), n_orderings=8, max_iter=100)},
+    "mixed": {"": MADEDensity(n_orderings=8, max_iter=100)},
+}
+OURS = "MADE"  # what the others are compared with
+HERE = Path(__file__).parent
+
+
+@dataclass
+class Result:
+    """One fit: log-density of the test rows, seconds to fit, what the model says."""
+
+    log_p: np.ndarray
+    seconds: float
+    note: str = ""
+
+
+def models(
+    suite: str, table: str, split: tables.Split, seed: int, quick: bool, limit: float
+) -> dict[str, BaseEstimator]:
+    """The models of a suite by name, ours first; a flow trains `limit` seconds."""
+    reference = REFERENCE[suite].get(table, REFERENCE[suite][""])
+    ours = {
+        "MADE": MADEDensity(random_state=seed),
+        "reference": clone(reference).set_params(random_state=seed),
+    }
+    options = {"quick": quick, "random_state": seed}
+    n, n_columns = split.train.shape
+    if suite == "real":
+        flow = {"time_limit": limit, "random_state": seed}
+        zuko = flow | {"max_epochs": 20 if quick else 500}
+        real = {
+            "RNADE": RNADEDensity(random_state=seed),
+            "Gaussian": rivals.full_gaussian(),
+            "GMM": rivals.gaussian_mixture(n, **options),
+            "KDE": rivals.kernel_density(**options),
+            "zuko MAF": rivals.ZukoFlow("MAF", **zuko),
+            "zuko NSF": rivals.ZukoFlow("NSF", **zuko),
+        }
+        if n_columns > 1:  # denmarf has no density of a single column
+            epochs = {"max_epochs": 20 if quick else 1000, "patience": 50}
+            real["denmarf"] = rivals.DenmarfFlow("MAF", **flow, **epochs)
+        return ours | real
+    if suite == "mixed":
+        mixed = {
+            "IndependentColumns": IndependentColumns(random_state=seed),
+            "MixedMixture": rivals.mixed_mixture(**options),
+        }
+        if n < rivals.MANY_ROWS:  # tries all subsets of the categorical columns
+            mixed["PerClassGaussian"] = PerClassGaussian(random_state=seed)
+        return ours | mixed
+    if suite == "binary":
+        ours["NADE"] = NADEDensity(random_state=seed)
+    return ours | {
+        "BernoulliMixture": rivals.bernoulli_mixture(**options),
+        "ChowLiuTree": rivals.chow_liu_tree(random_state=seed),
+    }
+
+
+def result_of(
+    model: BaseEstimator, split: tables.Split, path: Path, *, fit: bool = True
+) -> Result | None:
+    """The result in the cache; else fits, if it may, and puts it there."""
+    if path.exists():
+        with np.load(path) as file:
+            return Result(file["log_p"], float(file["seconds"]), str(file["note"]))
+    if not fit:
+        return None
+    valid = {} if split.valid is None else {"X_val": split.valid}
+    start = time.perf_counter()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        model.fit(split.train, **valid)
+    seconds = time.perf_counter() - start
+    epochs = f"{model.n_iter_} epochs" if hasattr(model, "n_iter_") else ""
+    note = getattr(model, "note_", epochs)
+    result = Result(model.score_samples(split.test), seconds, note)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_suffix(".part.npz")
+    np.savez_compressed(part, **vars(result))
+    part.replace(path)
+    return result
+
+
+def key(model: BaseEstimator, split: tables.Split) -> str:
+    """Hash of all that decides a result."""
+    ours = type(model).__module__.startswith("skdensity_ar.estimators")
+    code = source() if ours else ""
+    parts = (split.train, split.valid, split.test)
+    return joblib.hash((code, model.get_params(deep=False), parts))[:12]
+
+
+@cache
+def source() -> str:
+    files = sorted(Path(skdensity_ar.__file__).parent.rglob("*.py"))
+    return "".join(path.read_text() for path in files)
+
+
+def study(table: str, args: argparse.Namespace) -> dict[str, list[Result]]:
+    """The results, split by split, of every model that has one for each split."""
+    results: dict[str, list[Result]] = {}
+    n_splits = 0
+    for i, split in enumerate(tables.splits(args.suite, table, noise=args.noise)):
+        if i == args.splits:
+            break
+        n_splits += 1
+        options = (args.seed, args.quick, args.time_limit)
+        known = models(args.suite, table, split, *options)
+        if i == 0 and not known.keys() >= set(args.models or ()):
+            print(f"{table}: there are only the models {', '.join(known)}")
+        for name, model in known.items():
+            folder = args.cache / args.suite / table
+            path = folder / f"{i:02d}-{name.replace(' ', '-')}-{key(model, split)}.npz"
+            in_cache = path.exists()
+            fit = not args.models or name in args.models
+            try:
+                result = result_of(model, split, path, fit=fit)
+            except (ImportError, ValueError) as error:
+                print(f"{table} {i} {name}: {error}", flush=True)
+                continue
+            if result is None:
+                continue
+            results.setdefault(name, []).append(result)
+            if not in_cache:
+                print(
+                    f"{table} {i} {name:20}{result.log_p.mean():10.3f}"
+                    f"{result.seconds:8.0f} s  {result.note}",
+                    flush=True,
+                )
+    return {name: list_ for name, list_ in results.items() if len(list_) == n_splits}
+
+
+def rows(table: str, results: dict[str, list[Result]]) -> Iterator[dict]:
+    """The rows of the record for one table."""
+    log_p = {
+        name: np.concatenate([result.log_p for result in list_])
+        for name, list_ in results.items()
+    }
+    means = {name: values.mean() for name, values in log_p.items()}
+    for name, values in log_p.items():
+        mean, error = mean_and_error(values)
+        minus, minus_error = mean_and_error(log_p.get(OURS, np.nan) - values)
+        yield {
+            "table": table,
+            "model": name,
+            "splits": len(results[name]),
+            "n_test": len(values),
+            "nats": mean,
+            "error": error,
+            "minus": minus,
+            "minus_error": minus_error,
+            "rank": 1 + sum(other > mean for other in means.values()),
+            "seconds": np.median([result.seconds for result in results[name]]),
+            "notes": "; ".join(result.note for result in results[name]),
+        }
+
+
+def mean_and_error(values: np.ndarray) -> tuple[float, float]:
+    """Mean and its standard error; a row of probability zero makes the latter NaN."""
+    with np.errstate(invalid="ignore"):
+        return values.mean(), values.std(ddof=1) / np.sqrt(len(values))
+
+
+def markdown(record: pd.DataFrame, *columns: str) -> Iterator[str]:
+    """Lines of a table: a row per table, a column per model, by mean rank."""
+    ranks = record.groupby("model")["rank"].mean().sort_values()
+    yield "| | " + " | ".join(ranks.index) + " |"
+    yield "|---" * (1 + len(ranks)) + "|"
+    for table, part in record.groupby("table"):
+        cells = []
+        part = part.set_index("model")
+        for name in ranks.index:
+            if name not in part.index or (columns[0] == "minus" and name == OURS):
+                cells.append("")
+                continue
+            row = part.loc[name]
+            text = " ± ".join(f"{row[c]:.3f}" for c in columns)
+            if columns[0] == "minus" and row["minus"] > 0:
+                text = "+" + text
+            if columns[0] == "nats":
+                text = f"**{text}**" if row["rank"] == 1 else text
+                text += " †" if "time limit" in str(row["notes"]) else ""
+            cells.append(text.replace("-", "−"))
+        yield f"| {table} | " + " | ".join(cells) + " |"
+    if columns[0] == "nats":
+        yield "| mean rank | " + " | ".join(f"{rank:.2f}" for rank in ranks) + " |"
+
+
+def write(record: pd.DataFrame, where: str, path: Path) -> None:
+    """The record as a file of values and as a page."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    record.to_csv(path.with_suffix(".csv"), index=False, float_format="%.6g")
+    command, machine = where.splitlines()
+    sizes = record.groupby("table")[["splits", "n_test"]].max()
+    lines = [
+        f"# {path.stem.replace('_', ' ').capitalize()}",
+        "",
+        f"    {command.removeprefix('$ ')}",
+        "",
+        f"Last run: {machine}. Test rows (splits): "
+        + ", ".join(f"{t} {n} ({s})" for t, (s, n) in sizes.iterrows())
+        + ".",
+        "",
+        "## Held-out nats per row ± standard error over test rows",
+        "",
+        *markdown(record, "nats", "error"),
+        "",
+        "† `--time-limit` ended the training in some split; mean rank: over the tables",
+        "that the model has.",
+        "",
+        f"## {OURS} with default parameters minus the model, nats per row",
+        "",
+        *markdown(record, "minus", "minus_error"),
+    ]
+    path.with_suffix(".md").write_text("\n".join(lines) + "\n")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--suite", choices=list(REFERENCE), required=True)
+    parser.add_argument("tables", nargs="*", help="all of the suite by default")
+    parser.add_argument("--models", nargs="+", help="fit these only")
+    parser.add_argument("--quick", action="store_true", help="2 splits, small grids")
+    parser.add_argument("--noise", action="store_true", help="hide rounding by noise")
+    parser.add_argument("--splits", type=int, help="the first few only")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--time-limit", type=float, default=600, help="of a flow, in s")
+    parser.add_argument("--cache", type=Path, default=HERE / ".cache" / "accuracy")
+    parser.add_argument("--record", type=Path, default=HERE / "record")
+    args = parser.parse_args()
+    if args.quick:
+        args.splits = args.splits or 2
+    if args.noise and args.suite in ("binary", "images"):
+        parser.error("--noise is for numbers; bits are not rounded")
+
+    with contextlib.redirect_stdout(io.StringIO()) as where:
+        print_where(torch.device("cuda" if torch.cuda.is_available() else "cpu"))
+    print(where.getvalue(), end="")
+    stem = f"accuracy_{args.suite}" + "_noise" * args.noise + "_quick" * args.quick
+    path = args.record / f"{stem}.csv"
+    for table in args.tables or tables.names(args.suite):
+        results = study(table, args)
+        if not results:
+            continue
+        record = pd.DataFrame(rows(table, results))
+        if path.exists():
+            old = pd.read_csv(path)
+            record = pd.concat([old[old["table"] != table], record])
+        record = record.sort_values(["table", "rank"])
+        write(record, where.getvalue(), path)
+        print(path.with_suffix(".md").read_text())
+
+
+if __name__ == "__main__":
+    main()

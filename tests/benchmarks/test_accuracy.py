@@ -1,0 +1,126 @@
+"""The accuracy benchmark fits once, pairs its rows and writes what it found."""
+
+import sys
+
+import accuracy
+import numpy as np
+import pandas as pd
+import pytest
+import tables
+from accuracy import Result, key, markdown, result_of, rows
+from rivals import full_gaussian
+from sklearn.base import BaseEstimator
+from tables import Split
+
+from skdensity_ar import MADEDensity
+
+
+class Counted(BaseEstimator):
+    """A uniform density of width `width` that counts its fits."""
+
+    fits = 0
+
+    def __init__(self, width=1.0):
+        self.width = width
+
+    def fit(self, X, y=None, *, X_val=None):
+        type(self).fits += 1
+        self.note_ = "with validation rows" if X_val is not None else ""
+        return self
+
+    def score_samples(self, X):
+        return np.full(len(X), -np.log(self.width))
+
+
+@pytest.fixture
+def split():
+    X = np.random.default_rng(0).normal(size=(60, 2))
+    return Split(X[:40], None, X[40:])
+
+
+def test_a_result_in_the_cache_is_not_fitted_again(split, tmp_path, monkeypatch):
+    monkeypatch.setattr(Counted, "fits", 0)
+    path = tmp_path / "table" / "00.npz"
+    assert result_of(Counted(2.0), split, path, fit=False) is None
+    first = result_of(Counted(2.0), split, path)
+    second = result_of(Counted(2.0), split, path)
+    assert Counted.fits == 1
+    np.testing.assert_array_equal(first.log_p, second.log_p)
+    assert (first.seconds, first.note) == (second.seconds, second.note)
+    assert list(path.parent.iterdir()) == [path]
+    split.valid = split.test
+    assert (
+        result_of(Counted(), split, tmp_path / "1.npz").note == "with validation rows"
+    )
+
+
+def test_the_key_follows_parameters_rows_and_code(split, monkeypatch):
+    other = Split(split.train + 1, None, split.test)
+    keys = {
+        key(Counted(), split),
+        key(Counted(2.0), split),
+        key(Counted(), other),
+        key(MADEDensity(), split),
+        key(MADEDensity(n_orderings=2), split),
+    }
+    assert len(keys) == 5
+    assert key(Counted(), split) in keys and key(MADEDensity(), split) in keys
+    monkeypatch.setattr(accuracy, "source", lambda: "changed")
+    assert key(Counted(), split) in keys and key(MADEDensity(), split) not in keys
+
+
+def test_differences_are_paired_and_pooled_over_splits():
+    difficulty = np.array([0.0, -100.0, 30.0, 7.0, -50.0])
+    ours, theirs = difficulty + np.arange(1, 6), difficulty
+    results = {
+        "MADE": [Result(ours[:2], 1.0), Result(ours[2:], 3.0)],
+        "other": [Result(theirs[:2], 10.0, "a"), Result(theirs[2:], 10.0, "b")],
+    }
+    made, other = rows("table", results)
+    assert other["minus"] == 3.0
+    assert other["minus_error"] == pytest.approx(np.sqrt(2.5 / 5))
+    assert other["nats"] == theirs.mean()
+    assert other["error"] == pytest.approx(theirs.std(ddof=1) / np.sqrt(5))
+    assert (made["rank"], other["rank"], other["notes"]) == (1, 2, "a; b")
+    assert (made["splits"], made["n_test"], made["seconds"]) == (2, 5, 2.0)
+
+
+def test_the_page_marks_the_best_and_ranks():
+    results = {
+        "MADE": [Result(np.array([-1.0, -2.0]), 1.0)],
+        "flow": [Result(np.array([-3.0, -3.0]), 1.0, "time limit: 3 epochs")],
+    }
+    record = pd.DataFrame(rows("wine", results))
+    assert list(markdown(record, "nats", "error")) == [
+        "| | MADE | flow |",
+        "|---|---|---|",
+        "| wine | **−1.500 ± 0.500** | −3.000 ± 0.000 † |",
+        "| mean rank | 1.00 | 2.00 |",
+    ]
+    assert "| wine |  | +1.500 ± 0.500 |" in markdown(record, "minus", "minus_error")
+
+
+def test_a_run_resumes_and_keeps_the_other_tables(split, tmp_path, monkeypatch):
+    known = {"MADE": Counted(1.0), "wide": Counted(2.0), "Gaussian": full_gaussian()}
+    monkeypatch.setattr(Counted, "fits", 0)
+    monkeypatch.setattr(accuracy, "models", lambda *args: known)
+    monkeypatch.setattr(tables, "splits", lambda *args, **options: [split, split])
+    monkeypatch.setattr(tables, "names", lambda suite: ["first", "second"])
+
+    def run(*arguments):
+        paths = ["--cache", str(tmp_path / "cache"), "--record", str(tmp_path)]
+        monkeypatch.setattr(
+            sys, "argv", ["accuracy.py", "--suite", "real", *paths, *arguments]
+        )
+        accuracy.main()
+        return pd.read_csv(tmp_path / "accuracy_real.csv").set_index(["table", "model"])
+
+    record = run("first", "--models", "MADE", "wide")
+    assert Counted.fits == 4 and len(record) == 2
+    record = run()
+    assert Counted.fits == 8 and len(record) == 6
+    record = run("second", "--models", "MADE")
+    assert Counted.fits == 8 and len(record) == 6
+    assert record.loc[("first", "wide"), "minus"] == pytest.approx(np.log(2), rel=1e-5)
+    page = (tmp_path / "accuracy_real.md").read_text()
+    assert "| mean rank |" in page and "--suite real" in page
