@@ -31,7 +31,7 @@ class Conditional(nn.Module):
     """p(x_d | params) for a block of columns that share one family.
 
     A conditional holds no learned state: its buffers are constants of the columns, of
-    shape (D,), or (members, 1, D) where the members of an ensemble differ.
+    shape (..., D), or (members, 1, ..., D) where the members of an ensemble differ.
     Every method acts elementwise along the column axis, so one call evaluates all
     columns of the block, and any axes may lead.
 
@@ -76,6 +76,13 @@ class Conditional(nn.Module):
         """Parameters (D, n_params) that fit each column of `x` (n, D) by itself."""
         raise NotImplementedError
 
+    def adapted(self, x: Tensor) -> Conditional:
+        """The conditional for training on columns x, (n, D) or (members, n, D).
+
+        For constants that depend on the values; `initial_bias` comes after it.
+        """
+        return self
+
     def divided(self, by: Tensor) -> Conditional:
         """The conditional of values that were divided again, by (members, D).
 
@@ -90,7 +97,8 @@ class Conditional(nn.Module):
         one._buffers = {}
         for name, buffer in self._buffers.items():
             if buffer is not None:
-                buffer = buffer[..., index : index + 1]  # (1,) or (members, 1, 1)
-                buffer = buffer[member] if buffer.dim() > 1 else buffer
+                buffer = buffer[..., index : index + 1]
+                if buffer.dim() > 2:
+                    buffer = buffer[member % len(buffer)]
             one._buffers[name] = buffer
         return one

@@ -18,12 +18,12 @@ from torch.nn.functional import softplus
 class MixtureLogProb(torch.autograd.Function):
     """log((1 - ε) Σ_k α_k f(z_k) / σ_k + ε b(x)), see `Mixture`.
 
-    Takes params (..., D, 3 K), x (..., D), the scale floor, log b(x) and the mixture;
+    Takes params (..., D, 3 K), x (..., D), floor, unit, log b(x) and the mixture;
     differentiates with respect to params alone.
     """
 
     @staticmethod
-    def forward(ctx: Any, params, x, floor, log_background, mixture):
+    def forward(ctx: Any, params, x, floor, unit, log_background, mixture):
         split = params.unflatten(-1, (3, mixture.n_components))
         out = split.movedim((-2, -1), (0, 1))  # (3, K, ..., D)
         out = out.clone(memory_format=torch.contiguous_format)
@@ -31,6 +31,9 @@ class MixtureLogProb(torch.autograd.Function):
         held = z_sigma > mixture.log_scale_max
         spread = z_sigma.masked_fill_(held, mixture.log_scale_max).exp_()
         sigma = spread + floor
+        if unit is not None:
+            unit = unit.movedim(-2, 0)  # (K, members, 1, D)
+            mu.mul_(unit)
         z = mu.neg_().add_(x).div_(sigma)
         terms = mixture.kernel.log_prob(z).add_(z_alpha).sub_(sigma.log())
         r, log_r = _softmax(terms)
@@ -47,6 +50,8 @@ class MixtureLogProb(torch.autograd.Function):
         # d log f(z) / σ by μ and z^σ: -f'/f / σ and -(z f'/f + 1) (σ - floor) / σ.
         spread.mul_(r).mul_(z.mul_(slope).add_(1.0)).masked_fill_(held, 0.0)
         torch.mul(r, slope, out=mu)
+        if unit is not None:
+            mu.mul_(unit)
         ctx.save_for_backward(out)
         return log_p
 
@@ -55,7 +60,7 @@ class MixtureLogProb(torch.autograd.Function):
     def backward(ctx: Any, grad):
         (by_params,) = ctx.saved_tensors
         by_params = (by_params * grad).movedim((0, 1), (-2, -1)).flatten(-2)
-        return by_params, None, None, None, None
+        return by_params, None, None, None, None, None
 
 
 def _softmax(terms: Tensor) -> tuple[Tensor, Tensor]:

@@ -19,6 +19,14 @@ from skdensity_ar.conditionals._mixture_kernel import MixtureLogProb
 # others: its gradient is bounded. It costs log(1 - 1e-4) nats per column at most.
 BACKGROUND_MASS = 1e-4
 
+# A heap is a value that this share of the rows have, and at least so many rows. The
+# most populous heaps get a component each that starts with this scale.
+_HEAP_SHARE, _HEAP_ROWS, _MOST_HEAPS = 0.04, 5, 3
+_HEAP_SCALE = 0.003
+
+# More rows than this are thinned out to tell where training starts.
+_MAX_START_ROWS = 2**14
+
 # Inputs beyond this many spreads grow with the logarithm only. A conditional may
 # look at any function of x_<d, so this needs no Jacobian.
 FAR = 5.0
@@ -66,9 +74,12 @@ CAUCHY = Kernel(
 class Mixture(Conditional):
     """p(x) = (1 - ε) Σ_k α_k f((x - μ_k) / σ_k) / σ_k + ε Cauchy(x).
 
-    α = softmax(z^α), μ = z^μ, σ = exp(z^σ) + floor, where (z^α, z^μ, z^σ) are the
+    α = softmax(z^α), μ = unit z^μ, σ = exp(z^σ) + floor, where (z^α, z^μ, z^σ) are the
     3 K parameters of a column; ε is `background` and floor is the column's
-    `scale_floor`. With both at zero this is the paper's mixture.
+    `scale_floor`. With both at zero and units of 1 this is the paper's mixture.
+
+    Units are 1 but for narrow components, which start on heaps: values that many rows
+    share. Steps in the scale of the others would throw them off.
 
     Parameters
     ----------
@@ -86,6 +97,7 @@ class Mixture(Conditional):
     kernel: ClassVar[Kernel]
     log_scale_max: ClassVar[float] = 40.0  # exp() of more overflows float32 if squared
     scale_floor: Tensor
+    unit: Tensor | None  # (members, 1, K, D)
 
     def __init__(
         self,
@@ -98,6 +110,7 @@ class Mixture(Conditional):
         self.n_params = 3 * n_components
         self.background = background
         self.register_buffer("scale_floor", scale_floor)
+        self.register_buffer("unit", None)
 
     @classmethod
     def for_columns(cls, specs: Sequence[ColumnSpec], *, n_components: int) -> Mixture:
@@ -110,6 +123,7 @@ class Mixture(Conditional):
         """Parameters (..., D, 3 K) -> z^α = log α + const, μ, σ, each (..., D, K)."""
         z_alpha, mu, z_sigma = params.unflatten(-1, (3, self.n_components)).unbind(-2)
         floor = self.scale_floor.to(params.dtype).unsqueeze(-1)
+        mu = mu if self.unit is None else mu * self.unit.mT.to(params.dtype)
         return z_alpha, mu, z_sigma.clamp(max=self.log_scale_max).exp() + floor
 
     def divided(self, by: Tensor) -> Mixture:
@@ -122,7 +136,9 @@ class Mixture(Conditional):
     def log_prob(self, params: Tensor, x: Tensor) -> Tensor:
         if params.requires_grad and torch.is_grad_enabled() and not x.requires_grad:
             floor = self.scale_floor.to(params.dtype)
-            return MixtureLogProb.apply(params, x, floor, self._far(x), self)
+            unit = None if self.unit is None else self.unit.to(params.dtype)
+            far = self._far(x)
+            return MixtureLogProb.apply(params, x, floor, unit, far, self)
         z_alpha, mu, sigma = self.split(params)
         z = (x.unsqueeze(-1) - mu) / sigma
         terms = z_alpha + self.kernel.log_prob(z) - sigma.log()  # (..., D, K)
@@ -159,19 +175,56 @@ class Mixture(Conditional):
         far = CAUCHY.quantile(u[1]).to(params.dtype)
         return torch.where(u[0] < self.background, far, x)
 
+    def adapted(self, x: Tensor) -> Mixture:
+        x = x.view(-1, *x.shape[-2:])
+        one = type(self)(self.n_components, self.scale_floor, self.background)
+        one.unit = torch.stack([self._start(x_e)[3] for x_e in x]).unsqueeze(1)
+        return one
+
     def initial_bias(self, x: Tensor) -> Tensor:
-        K = self.n_components
-        middles = (torch.arange(K, dtype=x.dtype, device=x.device) + 0.5) / K
-        # A column's quantiles: sorting is exact where torch.quantile limits the size.
-        ordered = x.sort(0).values
-        ranks = (middles * x.shape[0]).long().clamp(max=x.shape[0] - 1)
-        mu = ordered[ranks].T  # (D, K)
-        # Neighbouring components overlap; the outer ones are as wide as their gap.
-        gaps = mu.diff(dim=-1) if K > 1 else torch.ones_like(mu)
-        left = torch.cat([gaps[:, :1], gaps], -1)[:, :K]
-        right = torch.cat([gaps, gaps[:, -1:]], -1)[:, :K]
-        sigma = torch.maximum(left, right).clamp(min=0.1)
-        return torch.cat([torch.zeros_like(mu), mu, sigma.log()], -1)
+        alpha, mu, sigma, unit = self._start(x)
+        mu = mu if self.unit is None else mu / unit
+        return torch.cat([alpha.log(), mu, sigma.log()]).T.to(x.dtype)
+
+    def _start(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Where training starts: α, μ, σ without its floor, and unit, each (K, D)."""
+        x = x[:: 1 + len(x) // _MAX_START_ROWS].double()
+        floors = self.scale_floor.double().flatten()[: x.shape[1]]
+        columns = zip(x.T, floors, strict=True)
+        starts = [_start_of_column(x_d, self.n_components, f) for x_d, f in columns]
+        alpha, mu, sigma, unit = (
+            torch.stack(each, -1) for each in zip(*starts, strict=True)
+        )
+        return alpha, mu, sigma, unit
+
+
+def _start_of_column(
+    x: Tensor, K: int, floor: Tensor
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """α, μ, σ, unit (K,) of a column: narrow components on its heaps, wide ones."""
+    n = len(x)
+    values, counts = x.unique(return_counts=True)
+    # Sorting in descending order of the counts, and of equal ones the smallest value.
+    order = counts.sort(descending=True, stable=True).indices
+    n_heaps = int((counts >= max(_HEAP_SHARE * n, _HEAP_ROWS)).sum())
+    n_heaps = min(n_heaps, _MOST_HEAPS, K - 2) if K > 2 and len(values) > 1 else 0
+    heaps, shares = values[order[:n_heaps]], counts[order[:n_heaps]].to(x) / n
+    rest = x[~torch.isin(x, heaps)]
+    ordered = (x if len(rest) == 0 else rest).sort().values
+    k = K - n_heaps
+    middles = (torch.arange(k, dtype=x.dtype, device=x.device) + 0.5) / k
+    mu = ordered[(middles * len(ordered)).long().clamp(max=len(ordered) - 1)]
+    # Neighbouring components overlap; the outer ones are as wide as their gap.
+    gaps = mu.diff() if k > 1 else torch.ones_like(mu)
+    left, right = torch.cat([gaps[:1], gaps])[:k], torch.cat([gaps, gaps[-1:]])[:k]
+    narrow = torch.full_like(heaps, _HEAP_SCALE)
+    share = max(len(rest), 1) / n
+    return (
+        torch.cat([shares, torch.full_like(mu, share / k)]),
+        torch.cat([heaps, mu]),
+        torch.cat([narrow, torch.maximum(left, right).clamp(min=0.1)]),
+        torch.cat([narrow + floor, torch.ones_like(mu)]),
+    )
 
 
 class GaussianMixture(Mixture):

@@ -317,6 +317,7 @@ class BaseAutoregressiveDensity(
         if residuals is not None:
             x, s = residuals(x), residuals.s
             blocks = [(c.divided(s[:, columns]), columns) for c, columns in blocks]
+        blocks = [(c.adapted(x[..., columns]), columns) for c, columns in blocks]
         n_inputs, n_params = column_widths(blocks)
         sizes = layer_sizes(self.hidden_layer_sizes, "hidden_layer_sizes")
         widths = (sum(n_inputs), *sizes, sum(n_params))

@@ -40,7 +40,7 @@ early_stopping : bool, default=True
     loss decides.
 validation_fraction : float, default=0.1
     Share of the rows to set aside; not used with `X_val`.
-n_iter_no_change : int, default=20
+n_iter_no_change : int, default=10
     Epochs without an improvement by `tol` after which training stops.
 tol : float, default=1e-4
     Smallest improvement that counts, in nats per row.

@@ -96,7 +96,7 @@ class NADEDensity(TableDensity):
         weight_averaging=0.95,
         early_stopping=True,
         validation_fraction=0.1,
-        n_iter_no_change=20,
+        n_iter_no_change=10,
         tol=1e-4,
         warm_start=False,
         dtype="float32",

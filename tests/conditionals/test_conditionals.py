@@ -335,10 +335,14 @@ def test_extreme_logits_stay_finite():
 @every_mixture
 @pytest.mark.parametrize("background", [0.0, 1e-4, 0.3])
 @pytest.mark.parametrize("shape", [(1, 1), (7, 3), (2, 5, 3)])
-def test_the_kernel_of_mixtures_equals_autograd(kind, background, shape):
+@pytest.mark.parametrize("heaps", [False, True])
+def test_the_kernel_of_mixtures_equals_autograd(kind, background, shape, heaps):
     floor = torch.full(shape[-1:], 0.1, dtype=torch.float64)
     conditional = MIXTURES[kind](K, floor, background)
     x = draw(*shape, scale=4.0)
+    if heaps and len(shape) == 3:
+        conditional = conditional.adapted(torch.zeros((2, 9, 3)).double())
+        conditional.unit.copy_(draw(2, 1, K, 3, seed=3).exp())
     params = draw(*shape, conditional.n_params, seed=1, scale=2.0)
     params[..., -1] = 41.0  # a scale that is held
     plain, fast = params.clone().requires_grad_(), params.clone().requires_grad_()
@@ -352,3 +356,56 @@ def test_the_kernel_of_mixtures_equals_autograd(kind, background, shape):
     assert torch.allclose(found, expected, rtol=1e-12, atol=1e-12)
     assert torch.allclose(fast.grad, plain.grad, rtol=1e-10, atol=1e-12)
     assert torch.equal(fast, params)
+
+
+def heaped(n: int = 1000) -> torch.Tensor:
+    """Columns: a fifth at 0.7 and a tenth at -1, the same elsewhere, none."""
+    x = draw(n, D, scale=1.0)
+    x[: n // 5, :2] = torch.tensor([0.7, -0.2]).double()
+    x[n // 5 : 3 * n // 10, :2] = torch.tensor([-1.0, 2.0]).double()
+    return x
+
+
+@every_mixture
+def test_training_starts_with_narrow_components_on_heaps(kind):
+    x = heaped()
+    plain = MIXTURES[kind](5, torch.full((D,), 1e-4, dtype=torch.float64))
+    conditional = plain.adapted(x)
+    params = conditional.initial_bias(x)
+    alpha, mu, sigma = conditional.split(params)
+    for d, heaps in enumerate([[0.7, -1.0], [-0.2, 2.0]]):
+        assert mu[..., d, :2].flatten().tolist() == pytest.approx(heaps)
+        assert alpha[..., d, :2].exp().flatten().tolist() == pytest.approx([0.2, 0.1])
+        assert (sigma[..., d, :2] < 0.01).all()
+        assert (sigma[..., d, 2:] >= 0.1).all()
+    assert (sigma[..., 2, :] >= 0.1).all()
+    # Their means take steps in their own scale, those of the others in that of x.
+    assert (conditional.unit < 0.01).sum() == 4
+    assert (conditional.unit == 1.0).sum() == 11
+    # The same density, whatever the units: before training and at one column.
+    expected = plain.log_prob(plain.initial_bias(x), x)
+    found = conditional.log_prob(params, x)
+    assert torch.allclose(found, expected)
+    one = conditional.select(1)
+    assert torch.allclose(one.log_prob(params[1:2], x[:, 1:2]), expected[:, 1:2])
+
+
+def test_members_have_heaps_of_their_own():
+    x = heaped()
+    x = torch.stack([x, x.flip(1)])
+    conditional = MIXTURES["gaussian_mixture"](5, torch.full((D,), 1e-4).double())
+    conditional = conditional.adapted(x)
+    assert torch.equal(conditional.unit[0], conditional.unit[1].flip(-1))
+    params = torch.stack([conditional.initial_bias(x_e) for x_e in x]).unsqueeze(1)
+    log_p = conditional.log_prob(params, x)
+    assert torch.allclose(log_p[0], log_p[1].flip(-1))
+
+
+@pytest.mark.parametrize("n_components", [1, 2, 3])
+def test_heaps_leave_components_for_the_rest(n_components):
+    conditional = MIXTURES["gaussian_mixture"](
+        n_components, torch.full((D,), 1e-4).double()
+    ).adapted(heaped())
+    wide = (conditional.unit == 1.0).sum(-2)
+    assert (wide >= min(n_components, 2)).all()
+    assert torch.isfinite(conditional.initial_bias(heaped())).all()

@@ -85,6 +85,8 @@ def test_the_ensemble_averages_densities_of_whole_sequences():
             for name, b in list(part._buffers.items()):
                 part._buffers[name] = b[e : e + 1]
             part.members = (1,)
+        for conditional in module.frame.conditionals:
+            conditional.unit = conditional.unit[e : e + 1]
         for name in ("L", "L_inverse", "log_det"):
             buffer = getattr(module.innovations, name)
             setattr(module.innovations, name, buffer[:, e : e + 1])
