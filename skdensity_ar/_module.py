@@ -53,8 +53,13 @@ class DensityModule(nn.Module):
             self.register_buffer(f"col{b}", index, persistent=False)
 
     @property
-    def n_members(self) -> int:
+    def n_orderings(self) -> int:
         return self.network.ordering.shape[0]
+
+    @property
+    def n_members(self) -> int:
+        """Sets of weights, each with training rows of its own."""
+        return self.n_orderings
 
     @property
     def n_weights(self) -> int:
@@ -98,7 +103,7 @@ class DensityModule(nn.Module):
     def log_prob(self, x: Tensor, context: Tensor | None = None) -> Tensor:
         """log p(x) in nats, float64: (n, D) -> (n,)."""
         members = self.member_log_prob(x, context)
-        return members.logsumexp(0) - math.log(self.n_members)
+        return members.logsumexp(0) - math.log(self.n_orderings)
 
     def member_log_prob(self, x: Tensor, context: Tensor | None = None) -> Tensor:
         """log p_e(x) of every member, (n, D) or rows of its own (E, n, D) -> (E, n)."""
@@ -116,6 +121,10 @@ class DensityModule(nn.Module):
         log_p, log_jacobian = self._log_conditionals(x, context, noise)
         return -(log_p.sum(-1) + log_jacobian)
 
+    def validation_score(self, x: Tensor) -> Tensor:
+        """What early stopping watches: log p_e(x), (E, n, D) -> (E, n)."""
+        return self.member_log_prob(x)
+
     def draw_noise(self, n: int, generator: torch.Generator) -> tuple[Tensor, ...]:
         return self.network.draw_noise(n, generator)
 
@@ -125,9 +134,11 @@ class DensityModule(nn.Module):
     ) -> Tensor:
         """Draw n rows (n, D): a member for each, then column after column."""
         device, D = generator.device, len(self.network.n_inputs)
-        member = torch.randint(self.n_members, (n,), generator=generator, device=device)
+        member = torch.randint(
+            self.n_orderings, (n,), generator=generator, device=device
+        )
         x = torch.empty((n, D), dtype=self.network.dtype, device=device)
-        for e in range(self.n_members):
+        for e in range(self.n_orderings):
             rows = (member == e).nonzero().squeeze(-1)
             if len(rows) > 0:
                 draw = self.sampler(e)

@@ -327,7 +327,7 @@ class SequenceModule(nn.Module):
         loss = self.frame.loss(frames.z, context=contexts, noise=noise[1])
         return (loss + frames.log_det) * frames.weight
 
-    def member_log_prob(self, frames: Frames) -> Tensor:
+    def validation_score(self, frames: Frames) -> Tensor:
         """log p_e(x_t | x_<t) of packed frames, 0 where they do not count: (E, N)."""
         contexts = self._contexts(frames)
         if not frames.any_counts:

@@ -152,7 +152,7 @@ def train(
     Parameters
     ----------
     module : DensityModule
-        With `loss`, `member_log_prob` and `draw_noise`.
+        With `loss`, `validation_score` and `draw_noise`.
     train_index, valid_index : Tensor of int, shape (members, n)
         Rows per member. Without validation rows the training loss decides.
     learning_rate : {"constant", "cosine"}
@@ -285,5 +285,5 @@ def _validate(module, rows: Rows, index: Tensor) -> Tensor:
     """Mean log-density of every member's rows `index`, (members,)."""
     total = torch.zeros(index.shape[0], dtype=torch.float64, device=index.device)
     for batch in rows.batches(index):
-        total += module.member_log_prob(batch.take()).sum(-1)
+        total += module.validation_score(batch.take()).sum(-1)
     return total / rows.n_rows(index)

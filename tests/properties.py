@@ -19,6 +19,7 @@ import torch
 from scipy import integrate, stats
 from torch import Tensor
 
+from skdensity_ar._agnostic import AgnosticModule
 from skdensity_ar._innovations import Innovations
 from skdensity_ar._module import DensityModule
 from skdensity_ar._sequences import Frames, SequenceModule, SequenceRows, Table
@@ -33,7 +34,7 @@ from skdensity_ar.conditionals import (
     Mixture,
     PointMass,
 )
-from skdensity_ar.networks import MADE, NADE, Network, Recurrent
+from skdensity_ar.networks import MADE, NADE, EoNADE, Network, Recurrent
 from skdensity_ar.networks._base import Members
 from tests import reference
 
@@ -61,6 +62,11 @@ NETWORKS: dict[str, Callable[..., Network]] = {
     "RNADE, ReLU": partial(
         NADE, hidden_layer_sizes=(7,), activation="relu", rescale=True
     ),
+    "EoNADE": partial(EoNADE, hidden_layer_sizes=(13, 11), activation="tanh"),
+    "EoNADE, not direct": partial(
+        EoNADE, hidden_layer_sizes=(13,), activation="relu", direct=False
+    ),
+    "agnostic belief network": partial(EoNADE, hidden_layer_sizes=()),
 }
 
 MIXTURES: dict[str, type[Mixture]] = {
@@ -135,7 +141,8 @@ def make_module(
     network = make_network(
         name, n_inputs, n_params, ordering, n_members=n_members, dtype=dtype, **kwargs
     )
-    return DensityModule(network, blocks)
+    agnostic = isinstance(network, EoNADE)
+    return (AgnosticModule if agnostic else DensityModule)(network, blocks)
 
 
 def mixture_block(
@@ -213,7 +220,8 @@ def unrolled(network: Network, u: Tensor, context: Tensor | None = None) -> Tens
 
 
 def members(network: M) -> list[M]:
-    return [network.member(e) for e in range(network.members[0])]
+    n = len(network.ordering) if isinstance(network, Network) else network.members[0]
+    return [network.member(e) for e in range(n)]
 
 
 @torch.no_grad()
@@ -256,6 +264,25 @@ def check_reach(network: Network, u: Tensor) -> None:
 
 
 @torch.no_grad()
+def check_visible_equals_before(network: EoNADE, u: Tensor, *, atol: float) -> None:
+    """Told to see the columns before position t, it says what it says at t."""
+    D = len(network.n_inputs)
+    outputs = reference.units_of(network.n_params)
+    for e, member in enumerate(members(network)):
+        params, ordering = member(u), member.ordering.tolist()
+        for t, d in enumerate(ordering):
+            visible = torch.zeros((len(u), D), dtype=u.dtype)
+            visible[:, ordering[:t]] = 1.0
+            told = network(u, visible=visible)[0]
+            torch.testing.assert_close(
+                told[:, outputs[d]], params[:, outputs[d]], atol=atol, rtol=atol
+            )
+            hidden = positions_of_units(network.ordering[e], network.n_inputs) >= t
+            other = u.where(~hidden, u.roll(1, 0))
+            assert torch.equal(network(other, visible=visible)[0], told)
+
+
+@torch.no_grad()
 def check_members_stand_alone(network: Network, u: Tensor, *, atol: float) -> None:
     """Stacked members give what each gives alone, on shared rows and on its own."""
     n_members = network.ordering.shape[0]
@@ -275,7 +302,7 @@ def check_context_is_bias(network: Network, u: Tensor, *, atol: float) -> None:
     context = torch.randn(network.n_context, generator=rng, dtype=u.dtype)
     rows = context.expand(len(u), -1)
     names = dict(network.named_parameters())
-    biases = {"c" if isinstance(network, MADE) else "b": "C"}
+    biases = {"b" if isinstance(network, NADE) else "c": "C"}
     if network.hidden_layer_sizes:
         biases["b0" if "b0" in names else "c"] = "C_hidden"
     for e, member in enumerate(members(network)):
@@ -586,11 +613,11 @@ def twin_params(
         "C_hidden": w.get("C_hidden"),
     }
     ordering = network.ordering.tolist()
-    if isinstance(network, MADE):
+    if isinstance(network, MADE | EoNADE):
         layers = [(w[f"W{layer}"], w[f"b{layer}"]) for layer in range(depth)]
-        return reference.made_params(
-            u, ordering, layers, w.get("V"), w["c"], w.get("A"), **shared
-        )
+        made = isinstance(network, MADE)
+        params = reference.made_params if made else reference.eonade_params
+        return params(u, ordering, layers, w.get("V"), w["c"], w.get("A"), **shared)
     return reference.nade_params(
         u,
         ordering,
@@ -628,7 +655,9 @@ def twin_log_prob(module: DensityModule, x) -> np.ndarray:
     """log p(x) of every row by the slow twins, from the weights of the module."""
     out = []
     for row in np.asarray(x, dtype=np.float64).tolist():
-        log_p = [twin_member_log_prob(module, e, row) for e in range(module.n_members)]
+        log_p = [
+            twin_member_log_prob(module, e, row) for e in range(module.n_orderings)
+        ]
         out.append(reference.ensemble_log_density(log_p))
     return np.array(out)
 
@@ -966,7 +995,7 @@ def check_windows_equal_scores(
     index = every_example(rows, module.n_members)
     total = torch.zeros(module.n_members, dtype=FLOAT64)
     for batch in rows.batches(index, size):
-        total += module.member_log_prob(batch.take()).sum(-1)
+        total += module.validation_score(batch.take()).sum(-1)
     expected = sum(s.sum(1) for s in frame_scores(module, sequences))
     torch.testing.assert_close(total, expected, atol=atol, rtol=atol)
 

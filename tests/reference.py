@@ -220,6 +220,53 @@ def made_params(
     return [out[units] for units in units_of(n_params)]
 
 
+def eonade_params(
+    u: Array,
+    ordering: Sequence[int],
+    layers: Sequence[tuple[Array, Array]],
+    V: Array | None,
+    c: Array,
+    A: Array | None,
+    *,
+    n_inputs: Sequence[int],
+    n_params: Sequence[int],
+    g: Activation = relu,
+    context: Array | None = None,
+    C: Array | None = None,
+    C_hidden: Array | None = None,
+) -> list[Array]:
+    """Parameters of every column, each by a pass that sees the columns before it.
+
+    h⁰ = [u ⊙ v, v],  hˡ = g(bˡ + Wˡ hˡ⁻¹),  params = c + V hᴸ + A h⁰
+
+    with v_d = 1 for the columns d before it (2014, section 3). A context adds
+    C context to c and, where it goes there, C_hidden context to b¹.
+    """
+    if context is not None:
+        c = c + C @ context
+        if C_hidden is not None:
+            (W_1, b_1), *others = layers
+            layers = [(W_1, b_1 + C_hidden @ context), *others]
+    inputs, outputs = units_of(n_inputs), units_of(n_params)
+    params = {}
+    for t, d in enumerate(ordering):
+        seen, v = np.zeros(len(u)), np.zeros(len(n_inputs))
+        for earlier in ordering[:t]:
+            v[earlier] = 1.0
+            for unit in inputs[earlier]:
+                seen[unit] = u[unit]
+        h = h_0 = np.concatenate([seen, v])
+        for W, b in layers:
+            h = g(b + W @ h)
+        out = c.copy()
+        if V is not None:
+            out = out + V @ h
+        if A is not None:
+            out = out + A @ h_0
+        params[d] = out[outputs[d]]
+    return [params[d] for d in range(len(n_params))]
+
+
 def fvsbn_log_mass(x: Array, ordering: Sequence[int], alpha: Array, c: Array) -> float:
     """log p(x) of a binary row under the fully visible sigmoid belief network.
 

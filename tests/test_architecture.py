@@ -29,13 +29,14 @@ MIDDLE = {
     "_training",
     "_validation",
 }
-MODEL = TORCH_SIDE | {"_module"}
+MODEL = TORCH_SIDE | {"_agnostic", "_module"}
 PUBLIC = {"estimators", "datasets", "plotting"}
 ALLOWED: dict[str, set[str]] = {
     "networks": set(),
     "conditionals": set(),
     "_residuals": {"conditionals"},
     "_module": TORCH_SIDE | {"_residuals"},
+    "_agnostic": {"_module"},
     "_frames": set(),
     "_columns": {"_frames", "conditionals"},
     "_device": set(),
@@ -63,6 +64,7 @@ ALLOWED: dict[str, set[str]] = {
 FORBIDDEN: dict[str, set[str]] = {
     "networks": {"sklearn", "pandas"},
     "conditionals": {"sklearn", "pandas"},
+    "_agnostic": {"sklearn", "pandas"},
     "_module": {"sklearn", "pandas"},
     "_training": {"sklearn", "pandas"},
     "_sequences": {"sklearn", "pandas"},

@@ -25,12 +25,16 @@ SMALL = {
     "max_grad_norm": 1.0,
 }
 
+AGNOSTIC = {"ordering": "agnostic"}
+
 DISCRETE = {
     "NADE": (NADEDensity, {"hidden_layer_sizes": (6,)}),
     "tied NADE": (NADEDensity, {"hidden_layer_sizes": (6,), "tied": True}),
     "deep NADE": (NADEDensity, {"hidden_layer_sizes": (6, 5)}),
     "MADE": (MADEDensity, {"hidden_layer_sizes": (12, 9)}),
     "belief network": (MADEDensity, {"hidden_layer_sizes": ()}),
+    "agnostic NADE": (NADEDensity, {"hidden_layer_sizes": (6,), **AGNOSTIC}),
+    "agnostic MADE": (MADEDensity, {"hidden_layer_sizes": (12, 9), **AGNOSTIC}),
 }
 
 REAL = {
@@ -44,6 +48,14 @@ REAL = {
     ),
     "MADE": (MADEDensity, {"hidden_layer_sizes": (12, 9), "n_components": 2}),
     "belief network": (MADEDensity, {"hidden_layer_sizes": (), "n_components": 2}),
+    "agnostic RNADE": (
+        RNADEDensity,
+        {"hidden_layer_sizes": (6,), "n_components": 2, **AGNOSTIC},
+    ),
+    "agnostic MADE": (
+        MADEDensity,
+        {"hidden_layer_sizes": (12, 9), "n_components": 2, **AGNOSTIC},
+    ),
 }
 
 every_discrete = pytest.mark.parametrize("name", DISCRETE)
@@ -88,10 +100,9 @@ def real_table(n: int = 150, n_columns: int = 4) -> np.ndarray:
 def discrete_density(name, conditional, ordering="natural", n_orderings=1, **options):
     estimator, given = DISCRETE[name]
     X = binary_table() if conditional == "bernoulli" else category_table()
-    given = {**SMALL, **given, **options}
-    return estimator(
-        conditional=conditional, ordering=ordering, n_orderings=n_orderings, **given
-    ).fit(X)
+    shared = {"ordering": ordering, "n_orderings": n_orderings}
+    given = {**SMALL, **shared, **given, **options}
+    return estimator(conditional=conditional, **given).fit(X)
 
 
 @cache
@@ -99,10 +110,11 @@ def real_density(
     name, conditional, ordering="natural", n_orderings=1, n_columns=4, **options
 ):
     estimator, given = REAL[name]
-    given = {**SMALL, **given, **options}
-    return estimator(
-        conditional=conditional, ordering=ordering, n_orderings=n_orderings, **given
-    ).fit(real_table(n_columns=n_columns))
+    shared = {"ordering": ordering, "n_orderings": n_orderings}
+    given = {**SMALL, **shared, **given, **options}
+    return estimator(conditional=conditional, **given).fit(
+        real_table(n_columns=n_columns)
+    )
 
 
 def mixed_frame(n: int = 120) -> pd.DataFrame:

@@ -142,11 +142,11 @@ def test_a_point_mass_is_sampled_on_its_point(name):
 @torch.no_grad()
 def sample_by_forward(module: DensityModule, n: int, rng: torch.Generator):
     """The sampler without any state: `forward` on the row so far, once per column."""
-    member = torch.randint(module.n_members, (n,), generator=rng)
+    member = torch.randint(module.n_orderings, (n,), generator=rng)
     column = module._column_conditionals()
     outputs = reference.units_of(module.network.n_params)
     x = torch.zeros((n, len(column)), dtype=module.network.dtype)
-    for e in range(module.n_members):
+    for e in range(module.n_orderings):
         rows = (member == e).nonzero().squeeze(-1)
         if len(rows) == 0:
             continue
@@ -272,8 +272,9 @@ def test_one_column_is_a_density_too(name, conditional, n_members):
     properties.check_samples_follow_table(module, blocks)
     rows = properties.all_rows(blocks)
     assert module.log_prob(rows).shape == (len(rows),)
-    own = rows.expand(n_members, -1, -1)
-    assert module.loss(own).shape == module.member_log_prob(own).shape == own.shape[:2]
+    own = rows.expand(module.n_members, -1, -1)
+    loss = module.loss(own, noise=module.draw_noise(len(rows), generator()))
+    assert loss.shape == module.validation_score(own).shape == own.shape[:2]
 
 
 def test_scores_are_float64_and_the_sampled_rows_in_the_networks_dtype():
@@ -417,8 +418,9 @@ def test_rnade_is_uria_murray_and_larochelle(kind, activation):
 @not_tied
 def test_gradients_of_the_loss_equal_finite_differences(name):
     module = make_module(name, mixed_blocks(), n_members=2)
-    x = mixed_rows(4).expand(2, -1, -1)
+    x = mixed_rows(4).expand(module.n_members, -1, -1)
     x = torch.where(x == 3.0, 2.0, x)
+    noise = module.draw_noise(4, generator())
     names, values = zip(*module.named_parameters(), strict=True)
 
     class Loss(torch.nn.Module):
@@ -427,7 +429,7 @@ def test_gradients_of_the_loss_equal_finite_differences(name):
             self.module = module
 
         def forward(self):
-            return self.module.loss(x)
+            return self.module.loss(x, noise=noise)
 
     def loss(*weights):
         named = {f"module.{n}": w for n, w in zip(names, weights, strict=True)}

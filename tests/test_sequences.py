@@ -283,7 +283,7 @@ def test_losses_are_zero_where_nothing_counts():
     for window in rows.batches(index, 3):
         frames = window.take()
         first, second = (replace(frames, carry=Carry()) for _ in range(2))
-        loss, log_p = module.loss(first), module.member_log_prob(second)
+        loss, log_p = module.loss(first), module.validation_score(second)
         torch.testing.assert_close(-loss.double(), log_p)
         assert torch.equal(loss != 0.0, frames.weight != 0.0)
         torch.testing.assert_close(first.carry.state, second.carry.state)

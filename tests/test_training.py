@@ -41,7 +41,7 @@ class Recorder:
             return None
         with torch.no_grad():
             x = self.rows.x[self.valid_index]
-            return self.module.member_log_prob(x).mean(-1)
+            return self.module.validation_score(x).mean(-1)
 
     def begin_epoch(self):
         self.n_begun += 1
@@ -342,7 +342,7 @@ def test_training_finds_a_dependence(name):
     coin = torch.arange(200).remainder(2).double()
     rows = TensorRows(coin[:, None].expand(-1, 2))
     module = make_module(name, [(Bernoulli(), [0, 1])], n_members=2, seed=1)
-    index = torch.arange(200).expand(2, -1)
+    index = torch.arange(200).expand(module.n_members, -1)
     run(
         module,
         rows,

@@ -16,6 +16,7 @@ from sklearn.base import BaseEstimator, DensityMixin
 from sklearn.exceptions import ConvergenceWarning
 from torch import Tensor
 
+from skdensity_ar._agnostic import AgnosticModule
 from skdensity_ar._columns import Columns, fit_columns
 from skdensity_ar._device import resolve_device, threads_for
 from skdensity_ar._module import DensityModule, initial_bias
@@ -37,7 +38,10 @@ from skdensity_ar.estimators._build import (
     make_orderings,
 )
 from skdensity_ar.estimators._monitor import FitMonitor
-from skdensity_ar.networks import ACTIVATIONS, Network
+from skdensity_ar.networks import ACTIVATIONS, EoNADE, Network
+
+# The `ordering` that has one network serve all of them.
+AGNOSTIC = "agnostic"
 
 # What max_iter="auto" stands for.
 _MAX_EPOCHS, _MAX_BATCHES, _MIN_EPOCHS = 80, 8000, 10
@@ -92,7 +96,10 @@ class BaseAutoregressiveDensity(
         ],
         "activation": [StrOptions(set(ACTIVATIONS))],
         "ordering": [StrOptions({"natural", "reversed", "random"}), "array-like"],
-        "n_orderings": [Interval(Integral, 1, None, closed="left")],
+        "n_orderings": [
+            StrOptions({"auto"}),
+            Interval(Integral, 1, None, closed="left"),
+        ],
         "handle_unknown": [StrOptions({"score", "error"})],
         "max_iter": [StrOptions({"auto"}), Interval(Integral, 1, None, closed="left")],
         "batch_size": [
@@ -120,6 +127,15 @@ class BaseAutoregressiveDensity(
     def _make_network(self, n_inputs, n_params, ordering, **kwargs) -> Network:
         """Make the network; `kwargs` are those that every network takes."""
 
+    def _make_agnostic(self, n_inputs, n_params, ordering, **kwargs) -> EoNADE:
+        """Likewise, the one network of ordering="agnostic"."""
+        direct = getattr(self, "direct_connections", False)
+        return EoNADE(n_inputs, n_params, ordering, direct=direct, **kwargs)
+
+    @property
+    def _is_agnostic(self) -> bool:
+        return isinstance(self.ordering, str) and self.ordering == AGNOSTIC
+
     @abstractmethod
     def _read(
         self, X: Any, *, reset: bool, columns: Columns | None
@@ -129,6 +145,10 @@ class BaseAutoregressiveDensity(
         `columns` are those that X is held against, None where they are yet to be
         fitted; `reset` as in `check_table`.
         """
+
+    @abstractmethod
+    def _auto_orderings(self, columns: Columns, n_rows: int) -> int:
+        """Say what n_orderings="auto" stands for."""
 
     @abstractmethod
     def _auto_components(self, columns: Columns, n_rows: int) -> int:
@@ -242,7 +262,16 @@ class BaseAutoregressiveDensity(
         return {
             "hidden_layer_sizes": (network.hidden_layer_sizes, asked),
             "activation": (network.activation, self.activation),
-            "n_orderings": (self.module_.n_members, self.n_orderings),
+            "ordering": (
+                AGNOSTIC if isinstance(network, EoNADE) else "one per network",
+                AGNOSTIC if self._is_agnostic else "one per network",
+            ),
+            "n_orderings": (
+                len(network.ordering),
+                len(network.ordering)
+                if self.n_orderings == "auto"
+                else self.n_orderings,
+            ),
             "dtype": (str(network.dtype).removeprefix("torch."), self.dtype),
         }
 
@@ -272,10 +301,11 @@ class BaseAutoregressiveDensity(
         generator: torch.Generator,
     ) -> Any:
         """Make the module that trains on the rows x."""
-        orderings = self._orderings(x, generator)
-        real = columns.real
+        orderings = self._orderings(columns, len(x), generator)
         floors = np.array([c.spec.scale_floor for c in columns.columns])
-        residuals = fit_residuals(x, real, orderings, floors)
+        residuals = None  # what an ordering leaves is nothing to the other orderings
+        if not self._is_agnostic:
+            residuals = fit_residuals(x, columns.real, orderings, floors)
         blocks = self._blocks(columns, len(x), x.device)
         return self._density_module(
             blocks,
@@ -297,8 +327,12 @@ class BaseAutoregressiveDensity(
         dropout = self.dropout
         return self._auto_dropout(columns, n_rows) if dropout == "auto" else dropout
 
-    def _orderings(self, x: Tensor, generator: torch.Generator) -> Tensor:
-        return make_orderings(self.ordering, self.n_orderings, x.shape[1], generator)
+    def _orderings(
+        self, columns: Columns, n_rows: int, generator: torch.Generator
+    ) -> Tensor:
+        n = self.n_orderings
+        n = self._auto_orderings(columns, n_rows) if n == "auto" else n
+        return make_orderings(self.ordering, n, len(columns.columns), generator)
 
     def _density_module(
         self,
@@ -323,8 +357,10 @@ class BaseAutoregressiveDensity(
         widths = (sum(n_inputs), *sizes, sum(n_params))
         n_weights = sum(before * after for before, after in pairwise(widths))
         layers = {"hidden_layer_sizes": sizes}
-        check_memory(self.n_orderings, n_weights, layers, x.dtype, x.device)
-        made = self._make_network(
+        n_networks = 1 if self._is_agnostic else len(orderings)
+        check_memory(n_networks, n_weights, layers, x.dtype, x.device)
+        make = self._make_agnostic if self._is_agnostic else self._make_network
+        made = make(
             n_inputs,
             n_params,
             orderings,
@@ -338,6 +374,8 @@ class BaseAutoregressiveDensity(
             initial_bias(blocks, n_params, x_e) for x_e in x.view(-1, *x.shape[-2:])
         ]
         made.reset_parameters(generator, torch.stack(alone))
+        if self._is_agnostic:
+            return AgnosticModule(made, blocks)
         return DensityModule(made, blocks, residuals)
 
     def _split(

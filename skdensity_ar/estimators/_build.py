@@ -80,8 +80,8 @@ def make_orderings(
     ]
     natural = torch.arange(n_columns, device=device)
     if isinstance(ordering, str):
-        named = {"natural": natural, "reversed": natural.flip(0), "random": drawn[0]}
-        drawn[0] = named[ordering]
+        named = {"natural": natural, "reversed": natural.flip(0)}
+        drawn[0] = named.get(ordering, drawn[0])
     else:
         given = np.asarray(ordering)
         if given.shape != (n_columns,) or set(given.tolist()) != set(range(n_columns)):

@@ -94,7 +94,7 @@ class MADEDensity(TableDensity):
         n_components="auto",
         direct_connections=True,
         ordering="natural",
-        n_orderings=4,
+        n_orderings="auto",
         handle_unknown="score",
         max_iter="auto",
         batch_size="auto",

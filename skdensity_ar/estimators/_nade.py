@@ -7,7 +7,7 @@ from typing import ClassVar
 from skdensity_ar._validation import StrOptions
 from skdensity_ar.estimators._docs import shared_docs
 from skdensity_ar.estimators._tables import TableDensity
-from skdensity_ar.networks import NADE
+from skdensity_ar.networks import NADE, EoNADE
 
 
 @shared_docs
@@ -84,7 +84,7 @@ class NADEDensity(TableDensity):
         conditional="auto",
         tied=False,
         ordering="natural",
-        n_orderings=4,
+        n_orderings="auto",
         handle_unknown="score",
         max_iter="auto",
         batch_size="auto",
@@ -131,3 +131,11 @@ class NADEDensity(TableDensity):
 
     def _make_network(self, n_inputs, n_params, ordering, **kwargs) -> NADE:
         return NADE(n_inputs, n_params, ordering, tied=self.tied, **kwargs)
+
+    def _make_agnostic(self, n_inputs, n_params, ordering, **kwargs) -> EoNADE:
+        if self.tied:
+            raise ValueError(
+                'tied=True ties V to the W of NADE; with ordering="agnostic" the '
+                "network also sees which columns are visible: set tied=False."
+            )
+        return super()._make_agnostic(n_inputs, n_params, ordering, **kwargs)

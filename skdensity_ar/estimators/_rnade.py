@@ -90,7 +90,7 @@ class RNADEDensity(TableDensity):
         conditional="auto",
         n_components="auto",
         ordering="natural",
-        n_orderings=4,
+        n_orderings="auto",
         handle_unknown="score",
         max_iter="auto",
         batch_size="auto",

@@ -152,7 +152,7 @@ class RNNRNADE(SequenceDensity):
         n_components="auto",
         bptt_length=100,
         ordering="natural",
-        n_orderings=4,
+        n_orderings="auto",
         handle_unknown="score",
         max_iter="auto",
         batch_size="auto",
@@ -224,10 +224,10 @@ class RNNRNADE(SequenceDensity):
             )
         n_weights = sum(size * CELLS[self.cell].n_gates * size for size in sizes)
         layers = {"recurrent_layer_sizes": sizes}
-        check_memory(self.n_orderings, n_weights, layers, x.dtype, x.device)
+        orderings = self._orderings(columns, len(x), generator)
+        check_memory(len(orderings), n_weights, layers, x.dtype, x.device)
 
         dropout = self._dropout(columns, len(x))
-        orderings = self._orderings(x, generator)
         real = columns.real
         innovations, z = None, x
         if real and self.n_lags:
@@ -249,7 +249,7 @@ class RNNRNADE(SequenceDensity):
         )
         recurrent = Recurrent(
             sum(frame.network.n_inputs) + (len(real) if innovations else 0),
-            (self.n_orderings,),
+            (len(orderings),),
             layer_sizes=sizes,
             cell=self.cell,
             dropout=dropout,

@@ -33,6 +33,9 @@ _BLOCK = 2**16
 class SequenceDensity(BaseAutoregressiveDensity):
     """The density of a sequence given its length; see `BaseAutoregressiveDensity`."""
 
+    def _auto_orderings(self, columns: Columns, n_rows: int) -> int:
+        return 4
+
     def _auto_components(self, columns: Columns, n_rows: int) -> int:
         return 5
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
 import torch
@@ -14,11 +14,14 @@ from skdensity_ar._device import threads_for
 from skdensity_ar._frames import rows_of
 from skdensity_ar._random import make_generator
 from skdensity_ar._training import TensorRows
-from skdensity_ar._validation import _fit_context, check_count, check_table
-from skdensity_ar.estimators._base import BaseAutoregressiveDensity, Examples
+from skdensity_ar._validation import StrOptions, _fit_context, check_count, check_table
+from skdensity_ar.estimators._base import AGNOSTIC, BaseAutoregressiveDensity, Examples
 
 # Rows per column from which on a fit needs no noise and can tell more components apart.
 _MANY_ROWS = 50
+
+# Rows from which on a fit takes long enough with half of the orderings.
+_LARGE = 20000
 
 # Numbers made while a block of rows is scored or sampled.
 _SCORE_BLOCK, _SAMPLE_BLOCK = 2**21, 2**26
@@ -26,6 +29,17 @@ _SCORE_BLOCK, _SAMPLE_BLOCK = 2**21, 2**26
 
 class TableDensity(BaseAutoregressiveDensity):
     """The density of a row; see `BaseAutoregressiveDensity`."""
+
+    _parameter_constraints: ClassVar[dict] = {
+        **BaseAutoregressiveDensity._parameter_constraints,
+        "ordering": [
+            StrOptions({"natural", "reversed", "random", AGNOSTIC}),
+            "array-like",
+        ],
+    }
+
+    def _auto_orderings(self, columns: Columns, n_rows: int) -> int:
+        return 8 if columns.real and n_rows < _LARGE else 4
 
     def _auto_components(self, columns: Columns, n_rows: int) -> int:
         if _are_few(n_rows, columns):

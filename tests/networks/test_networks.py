@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from skdensity_ar.networks import ACTIVATIONS, MADE, NADE
+from skdensity_ar.networks import ACTIVATIONS, MADE, NADE, EoNADE
 from skdensity_ar.networks._nade_kernel import nade_outputs
 from tests import properties, reference
 from tests.properties import NETWORKS, ORDERINGS, make_network
@@ -34,6 +34,7 @@ def contexts(network, n: int = 5) -> torch.Tensor:
     return torch.randn((n, network.n_context), generator=rng, dtype=network.dtype)
 
 
+AGNOSTIC = ["EoNADE", "EoNADE, not direct", "agnostic belief network"]
 every_network = pytest.mark.parametrize("name", NETWORKS)
 every_table = pytest.mark.parametrize("table", WIDTHS)
 every_ordering = pytest.mark.parametrize("ordering", ORDERINGS)
@@ -63,6 +64,13 @@ def test_no_position_sees_itself_or_a_later_one(name, table, ordering):
 def test_every_position_sees_all_earlier_ones(name, table):
     network = make_network(name, *widths(table, name))
     properties.check_reach(network, inputs(network, 8))
+
+
+@pytest.mark.parametrize("name", AGNOSTIC)
+@every_table
+def test_told_what_is_visible_it_says_what_it_says_position_by_position(name, table):
+    network = make_network(name, *widths(table, name), n_members=3)
+    properties.check_visible_equals_before(network, inputs(network), atol=1e-12)
 
 
 @every_network
@@ -119,7 +127,7 @@ def test_forward_equals_the_slow_twin(name, table, ordering):
 
 
 @pytest.mark.parametrize("activation", ["logistic", "relu", "tanh"])
-@pytest.mark.parametrize("network_class", [MADE, NADE])
+@pytest.mark.parametrize("network_class", [MADE, NADE, EoNADE])
 def test_activations_are_those_of_the_twin(network_class, activation):
     ordering = properties.make_orderings("random", 4, 1)
     network = network_class(
@@ -227,10 +235,10 @@ def test_initial_weights_depend_on_the_generator_alone(name):
 
 
 def network_has_hidden_units(name: str) -> bool:
-    return name != "belief network"
+    return "belief network" not in name
 
 
-@every_network
+@pytest.mark.parametrize("name", [n for n in NETWORKS if n not in AGNOSTIC])
 def test_dropout_keeps_the_mean_and_the_order(name):
     network = make_network(name, [1] * 5, [1] * 5, n_members=2, dropout=0.25)
     noise = network.draw_noise(4000, properties.generator())
