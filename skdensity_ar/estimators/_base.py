@@ -43,8 +43,9 @@ from skdensity_ar.networks import ACTIVATIONS, EoNADE, Network
 # The `ordering` that has one network serve all of them.
 AGNOSTIC = "agnostic"
 
-# What max_iter="auto" stands for.
-_MAX_EPOCHS, _MAX_BATCHES, _MIN_EPOCHS = 80, 8000, 10
+# What max_iter="auto" keeps to: mini-batches of all members, and epochs.
+_MAX_BATCHES, _MIN_EPOCHS = 32000, 10
+_AGNOSTIC_EPOCHS = 4  # times as many where each shows a network one ordering of many
 
 # Fewer rows than this leave no validation share worth the name.
 MIN_TO_SPLIT = 10
@@ -151,6 +152,10 @@ class BaseAutoregressiveDensity(
         """Say what n_orderings="auto" stands for."""
 
     @abstractmethod
+    def _auto_epochs(self, columns: Columns, n_rows: int) -> int:
+        """Say what max_iter="auto" stands for, where that is not too much work."""
+
+    @abstractmethod
     def _auto_components(self, columns: Columns, n_rows: int) -> int:
         """Say what n_components="auto" stands for."""
 
@@ -174,7 +179,8 @@ class BaseAutoregressiveDensity(
         """
 
     def _fit(self, X: Any, X_val: Any) -> None:
-        monitor = FitMonitor(self, X, self._n_epochs(n_batches=1))
+        n_epochs = None if self.max_iter == "auto" else self.max_iter
+        monitor = FitMonitor(self, X, n_epochs)
         with unchanged_on_failure(self), monitor:
             self._fit_monitored(X, X_val, monitor)
 
@@ -205,6 +211,8 @@ class BaseAutoregressiveDensity(
             module = self._make_module(columns, x[:n_rows], seen, generator)
         examples = self._examples(module, x, lengths, n_train, generator)
 
+        n_epochs = self._n_epochs(columns, n_rows, examples)
+
         def attributes(history: History) -> dict[str, Any]:
             return {
                 "columns_": columns,
@@ -224,9 +232,7 @@ class BaseAutoregressiveDensity(
                 examples.rows,
                 examples.train_index,
                 examples.valid_index,
-                max_iter=self._n_epochs(
-                    examples.train_index.shape[1] // examples.batch_size
-                ),
+                max_iter=n_epochs,
                 batch_size=examples.batch_size,
                 learning_rate=self.learning_rate,
                 learning_rate_init=self.learning_rate_init,
@@ -236,7 +242,7 @@ class BaseAutoregressiveDensity(
                 n_iter_no_change=self.n_iter_no_change,
                 tol=self.tol,
                 generator=generator,
-                monitor=monitor.watch(attributes),
+                monitor=monitor.watch(attributes, n_epochs),
             )
         if history.stopped_by == "diverged":
             warnings.warn(
@@ -249,11 +255,15 @@ class BaseAutoregressiveDensity(
         for name, value in attributes(history).items():
             setattr(self, name, value)
 
-    def _n_epochs(self, n_batches: int) -> int:
-        """At most so many, with so many mini-batches in each."""
+    def _n_epochs(self, columns: Columns, n_rows: int, examples: Examples) -> int:
         if self.max_iter != "auto":
             return self.max_iter
-        return min(max(_MAX_BATCHES // n_batches, _MIN_EPOCHS), _MAX_EPOCHS)
+        n = self._auto_epochs(columns, n_rows)
+        if self._is_agnostic:
+            n *= _AGNOSTIC_EPOCHS
+        n_members, n_train = examples.train_index.shape
+        n_batches = n_members * (n_train // examples.batch_size)
+        return max(min(n, _MAX_BATCHES // max(n_batches, 1)), _MIN_EPOCHS)
 
     def _structure(self) -> dict[str, tuple[Any, Any]]:
         """Return what the fitted network has and what is asked for, by parameter."""

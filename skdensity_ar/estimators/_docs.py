@@ -16,13 +16,15 @@ n_orderings : int or "auto", default="auto"
     others draw theirs; each has its own weights and its own validation rows. The
     density is the average of their densities. With ordering="agnostic" these are the
     drawn orderings by which its one network scores and samples. "auto" is 8 for tables
-    with real columns and fewer than 20000 rows, otherwise 4.
+    with real columns and fewer than 10000 rows, otherwise 4.
 handle_unknown : {"score", "error"}, default="score"
     What scoring does with a category not seen in `fit`: give it the mass 1e-6 kept
     for it, or raise an error.
 max_iter : int or "auto", default="auto"
-    Passes over the training rows (epochs), at most. "auto" is 80, fewer where these
-    were more than 8000 mini-batches, but at least 10.
+    Passes over the training rows (epochs), at most. "auto" is 160 for tables with real
+    columns that have 50 rows per column or more, otherwise 80; four times as many with
+    ordering="agnostic"; fewer where these were more than 32000 mini-batches over all
+    members, but at least 10.
 batch_size : int or "auto", default="auto"
     Rows per mini-batch; "auto" takes a sixteenth of the training rows, at least 32
     and at most 256.
@@ -100,6 +102,11 @@ n_orderings : int or "auto", default="auto"
     Members of the ensemble, trained side by side. The first takes `ordering`, the
     others draw theirs; each has its own weights and its own validation sequences. The
     density is the average of their densities of whole sequences. "auto" is 4.
+""",
+    "max_iter": """
+max_iter : int or "auto", default="auto"
+    Passes over the training frames (epochs), at most. "auto" is 80, fewer where these
+    were more than 32000 mini-batches over all members, but at least 10.
 """,
     "batch_size": """
 batch_size : int or "auto", default="auto"

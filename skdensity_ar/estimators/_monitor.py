@@ -22,11 +22,11 @@ class FitMonitor:
         by `estimator.set_callbacks`: one task "fit" with a subtask "epoch" each.
     X : object
         The training rows as passed to `fit`.
-    n_epochs : int
-        As many at most.
+    n_epochs : int or None
+        As many at most; None if the rows have yet to decide.
     """
 
-    def __init__(self, estimator: BaseEstimator, X: Any, n_epochs: int):
+    def __init__(self, estimator: BaseEstimator, X: Any, n_epochs: int | None):
         self._estimator, self._X, self._n_epochs = estimator, X, n_epochs
         self._fit_task: Any = None
         self._epoch_task: Any = None
@@ -35,9 +35,13 @@ class FitMonitor:
         self._attributes: Callable[[History], dict[str, Any]] = lambda history: {}
         self._bar: tqdm | None = None
 
-    def watch(self, attributes: Callable[[History], dict[str, Any]]) -> Self:
-        """Say which fitted attributes the estimator would have after an epoch."""
+    def watch(
+        self, attributes: Callable[[History], dict[str, Any]], n_epochs: int
+    ) -> Self:
+        """Say which attributes the estimator has after an epoch, of so many at most."""
         self._attributes = attributes
+        if self._bar is not None:
+            self._bar.reset(total=n_epochs)
         return self
 
     def __enter__(self) -> Self:

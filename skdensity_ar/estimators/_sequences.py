@@ -36,6 +36,9 @@ class SequenceDensity(BaseAutoregressiveDensity):
     def _auto_orderings(self, columns: Columns, n_rows: int) -> int:
         return 4
 
+    def _auto_epochs(self, columns: Columns, n_rows: int) -> int:
+        return 80
+
     def _auto_components(self, columns: Columns, n_rows: int) -> int:
         return 5
 

@@ -21,7 +21,7 @@ from skdensity_ar.estimators._base import AGNOSTIC, BaseAutoregressiveDensity, E
 _MANY_ROWS = 50
 
 # Rows from which on a fit takes long enough with half of the orderings.
-_LARGE = 20000
+_LARGE = 10000
 
 # Numbers made while a block of rows is scored or sampled.
 _SCORE_BLOCK, _SAMPLE_BLOCK = 2**21, 2**26
@@ -40,6 +40,9 @@ class TableDensity(BaseAutoregressiveDensity):
 
     def _auto_orderings(self, columns: Columns, n_rows: int) -> int:
         return 8 if columns.real and n_rows < _LARGE else 4
+
+    def _auto_epochs(self, columns: Columns, n_rows: int) -> int:
+        return 160 if columns.real and not _are_few(n_rows, columns) else 80
 
     def _auto_components(self, columns: Columns, n_rows: int) -> int:
         if _are_few(n_rows, columns):
