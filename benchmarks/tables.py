@@ -64,7 +64,7 @@ def _real_splits(name: str, noise: bool) -> Iterator[Split]:
         if "fold" in file:
             tests = [file["fold"] == k for k in range(10)]
         else:
-            index = file["test_index"] if len(X) < 2000 else file["test_index"][:5]
+            index = file["test_index"][: 10 if len(X) < 2000 else 5]
             tests = [np.isin(np.arange(len(X)), rows) for rows in index]
     if X.dtype == np.float32:
         X = X.astype(str).astype(float)  # the decimals that were rounded to float32
