@@ -42,7 +42,7 @@ def names(suite: str) -> list[str]:
         return ["binarized_mnist"]
     if suite == "mixed":
         return ["adult", "penguins", "titanic"]
-    return sorted(path.stem for path in (_folder() / suite).glob("*.npz"))
+    return sorted(path.stem for path in (folder() / suite).glob("*.npz"))
 
 
 def splits(suite: str, name: str, *, noise: bool = False) -> Iterator[Split]:
@@ -54,12 +54,12 @@ def splits(suite: str, name: str, *, noise: bool = False) -> Iterator[Split]:
     return _bit_splits(suite, name)
 
 
-def _folder() -> Path:
+def folder() -> Path:
     return Path(os.environ.get("SKDENSITY_AR_DATA", "../shared/data"))
 
 
 def _real_splits(name: str, noise: bool) -> Iterator[Split]:
-    with np.load(_folder() / "real" / f"{name.removesuffix(PAPER)}.npz") as file:
+    with np.load(folder() / "real" / f"{name.removesuffix(PAPER)}.npz") as file:
         X = file["X"]
         if "fold" in file:
             tests = [file["fold"] == k for k in range(10)]
@@ -113,7 +113,7 @@ def _hide_rounding(X: np.ndarray, rounding: np.ndarray) -> np.ndarray:
 
 
 def _bit_splits(suite: str, name: str) -> Iterator[Split]:
-    with np.load(_folder() / suite / f"{name}.npz") as file:
+    with np.load(folder() / suite / f"{name}.npz") as file:
         if "train" in file:
             parts = [file[part] for part in ("train", "valid", "test")]
         else:
@@ -156,4 +156,4 @@ def _test_rows(name: str, n_train: int, n: int) -> Iterator[np.ndarray]:
 
 
 def _read(name: str) -> pd.DataFrame:
-    return pd.read_csv(_folder() / "mixed" / f"{name}.csv.gz")
+    return pd.read_csv(folder() / "mixed" / f"{name}.csv.gz")
