@@ -100,7 +100,8 @@ def page(name: str, model: BaseEstimator, members: list[dict], where: str) -> st
     for k, member in enumerate(members, start=1):
         curve = " ".join(f"{value:.2f}" for value in member["valid_curve"])
         lines += [f"{k}. {curve}"]
-    return "\n".join(lines).replace("-", "−") + "\n"
+    minus = [line.replace(" -", " −") for line in lines[6:]]
+    return "\n".join([*lines[:6], *minus]) + "\n"
 
 
 def main() -> None:

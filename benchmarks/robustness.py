@@ -119,7 +119,7 @@ def page(record: pd.DataFrame, grouped: pd.DataFrame | None, where: str) -> str:
         f"    {command.removeprefix('$ ')}",
         "",
         f"Last run: {machine}. Held-out nats per row of `MADEDensity()`; the lead is",
-        "what the worst seed has more than independent columns, ± paired standard error.",
+        "what the worst seed has over independent columns, ± paired standard error.",
         "",
         "| table | seeds | mean ± sd over seeds | worst | best | lead of the worst |",
         "|---|---|---|---|---|---|",
@@ -140,7 +140,8 @@ def page(record: pd.DataFrame, grouped: pd.DataFrame | None, where: str) -> str:
             each = ", ".join(f"{value:.2f}" for value in part["nats"])
             epochs = ", ".join(note.removesuffix(" epochs") for note in part["note"])
             lines.append(f"| {name} | {each} | {part['nats'].mean():.2f} | {epochs} |")
-    return "\n".join(lines).replace(" -", " −") + "\n"
+    minus = [line.replace(" -", " −") if "|" in line else line for line in lines]
+    return "\n".join(minus) + "\n"
 
 
 def main() -> None:
