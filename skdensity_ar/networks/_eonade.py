@@ -64,6 +64,10 @@ class EoNADE(Network):
                 self.C_hidden = self._weights(n_first, self.n_context)
             self.C = self._weights(n_out, self.n_context)
 
+    @property
+    def n_activations(self) -> int:
+        return super().n_activations * (self.ordering.numel() // len(self.n_inputs))
+
     def reset_parameters(self, generator: torch.Generator, bias: Tensor) -> None:
         for name, p in self.named_parameters():
             if name[0] == "W":
