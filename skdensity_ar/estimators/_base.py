@@ -160,8 +160,10 @@ class BaseAutoregressiveDensity(
         """Say what n_components="auto" stands for."""
 
     @abstractmethod
-    def _auto_dropout(self, columns: Columns, n_rows: int) -> float:
-        """Say what dropout="auto" stands for."""
+    def _auto_dropout(
+        self, columns: Columns, n_rows: int, n_members: int
+    ) -> float | list[float]:
+        """Say what dropout="auto" stands for, for all members or each."""
 
     @abstractmethod
     def _examples(
@@ -323,7 +325,7 @@ class BaseAutoregressiveDensity(
             x,
             generator,
             residuals,
-            dropout=self._dropout(columns, len(x)),
+            dropout=self._dropout(columns, len(x), len(orderings)),
         )
 
     def _blocks(
@@ -333,9 +335,13 @@ class BaseAutoregressiveDensity(
         K = self._auto_components(columns, n_rows) if K == "auto" else K
         return conditional_blocks(columns, K, device)
 
-    def _dropout(self, columns: Columns, n_rows: int) -> float:
-        dropout = self.dropout
-        return self._auto_dropout(columns, n_rows) if dropout == "auto" else dropout
+    def _dropout(
+        self, columns: Columns, n_rows: int, n_orderings: int
+    ) -> float | list[float]:
+        if self.dropout != "auto":
+            return float(self.dropout)
+        n_members = 1 if self._is_agnostic else n_orderings
+        return self._auto_dropout(columns, n_rows, n_members)
 
     def _orderings(
         self, columns: Columns, n_rows: int, generator: torch.Generator

@@ -35,8 +35,9 @@ learning_rate_init : float, default=0.01
 weight_decay : float, default=0.01
     Decoupled decay of the weights (AdamW); biases are not decayed.
 dropout : float or "auto", default="auto"
-    Share of hidden units dropped for each training row. "auto" is 0.2, and 0 for tables
-    with real columns that have 50 rows per column or more.
+    Share of hidden units dropped for each training row. "auto" is 0.2; for tables with
+    real columns that have 50 rows per column or more it is 0 for the first, third, …
+    ordering and 0.1 for the others.
 max_grad_norm : float, default=1.0
     Longer gradients are scaled down to this norm.
 weight_averaging : float, default=0.95

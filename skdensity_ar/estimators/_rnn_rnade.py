@@ -227,7 +227,7 @@ class RNNRNADE(SequenceDensity):
         orderings = self._orderings(columns, len(x), generator)
         check_memory(len(orderings), n_weights, layers, x.dtype, x.device)
 
-        dropout = self._dropout(columns, len(x))
+        dropout = self._dropout(columns, len(x), len(orderings))
         real = columns.real
         innovations, z = None, x
         if real and self.n_lags:

@@ -42,7 +42,7 @@ class SequenceDensity(BaseAutoregressiveDensity):
     def _auto_components(self, columns: Columns, n_rows: int) -> int:
         return 5
 
-    def _auto_dropout(self, columns: Columns, n_rows: int) -> float:
+    def _auto_dropout(self, columns: Columns, n_rows: int, n_members: int) -> float:
         return 0.2
 
     @_fit_context(prefer_skip_nested_validation=True)

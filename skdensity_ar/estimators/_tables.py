@@ -17,8 +17,9 @@ from skdensity_ar._training import TensorRows
 from skdensity_ar._validation import StrOptions, _fit_context, check_count, check_table
 from skdensity_ar.estimators._base import AGNOSTIC, BaseAutoregressiveDensity, Examples
 
-# Rows per column from which on a fit needs no noise and can tell more components apart.
-_MANY_ROWS = 50
+# Rows per column from which on a fit needs less noise, and can tell more components
+# apart; the dropout of every other member there.
+_MANY_ROWS, _EVERY_OTHER = 50, 0.1
 
 # Rows from which on a fit takes long enough with half of the orderings.
 _LARGE = 10000
@@ -49,10 +50,14 @@ class TableDensity(BaseAutoregressiveDensity):
             return 5
         return min(max(200 // len(columns.real), 10), 30) if columns.real else 5
 
-    def _auto_dropout(self, columns: Columns, n_rows: int) -> float:
+    def _auto_dropout(
+        self, columns: Columns, n_rows: int, n_members: int
+    ) -> float | list[float]:
+        if not columns.real or _are_few(n_rows, columns):
+            return 0.2
         # What a real column is to a thousandth of its spread, a network that loses
-        # a fifth of its units in every step cannot learn.
-        return 0.0 if columns.real and not _are_few(n_rows, columns) else 0.2
+        # units in every step cannot learn; other tables gain: a member for either.
+        return [_EVERY_OTHER * (e % 2) for e in range(n_members)]
 
     @_fit_context(prefer_skip_nested_validation=True)
     def fit(self, X, y=None, *, X_val=None) -> Self:

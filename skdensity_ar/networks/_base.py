@@ -17,6 +17,7 @@ ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
 }
 
 Noise = tuple[Tensor, ...]
+Dropout = float | Sequence[float]
 
 
 class Members(nn.Module):
@@ -39,11 +40,17 @@ class Members(nn.Module):
         return nn.Parameter(torch.empty((*self.members, *shape), **self._factory))
 
     def _dropout_masks(
-        self, share: float, n: int, sizes: Sequence[int], generator: torch.Generator
+        self, share: Dropout, n: int, sizes: Sequence[int], generator: torch.Generator
     ) -> Noise:
-        """Masks (..., n, size) that drop this share of units and scale up the rest."""
-        if share == 0.0:
+        """Masks (..., n, size) that drop this share of units and scale up the rest.
+
+        One share for all members or one for each.
+        """
+        shares = share if isinstance(share, Sequence) else (share,)
+        if not any(shares):
             return ()
+        kept = 1.0 - torch.tensor(shares, dtype=self.dtype, device=generator.device)
+        kept = kept.view(*[-1] * len(self.members), 1, 1)
         return tuple(
             torch.rand(
                 (*self.members, n, size),
@@ -51,9 +58,9 @@ class Members(nn.Module):
                 dtype=self.dtype,
                 device=generator.device,
             )
-            .lt(1.0 - share)
+            .lt(kept)
             .to(self.dtype)
-            .div_(1.0 - share)
+            .div_(kept)
             for size in sizes
         )
 
@@ -93,8 +100,8 @@ class Network(Members):
         Hidden units per layer.
     activation : {"logistic", "relu", "tanh"}
         g.
-    dropout : float
-        Share of hidden units dropped in training; see `draw_noise`.
+    dropout : float or sequence of float
+        Share of hidden units dropped in training, also by member; see `draw_noise`.
     n_context : int
         Width of the context, which enters as extra biases.
     context_to : {"both", "output"}
@@ -113,7 +120,7 @@ class Network(Members):
         *,
         hidden_layer_sizes: Sequence[int],
         activation: str = "relu",
-        dropout: float = 0.0,
+        dropout: Dropout = 0.0,
         n_context: int = 0,
         context_to: str = "both",
         dtype: torch.dtype = torch.float32,

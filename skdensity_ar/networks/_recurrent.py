@@ -12,7 +12,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from skdensity_ar.networks._base import Members, Noise
+from skdensity_ar.networks._base import Dropout, Members, Noise
 
 # h (..., lanes, R) of a layer and, in an LSTM, c likewise.
 LayerState = tuple[Tensor, ...]
@@ -49,7 +49,7 @@ class Recurrent(Members):
         *,
         layer_sizes: Sequence[int],
         cell: str,
-        dropout: float = 0.0,
+        dropout: Dropout = 0.0,
         dtype: torch.dtype = torch.float32,
         device: torch.device | str = "cpu",
     ):

@@ -43,10 +43,17 @@ def test_orderings(X, n_orderings, trained_with):
 
 
 @pytest.mark.parametrize(
-    ("X", "dropout"), [(reals(199), 0.2), (reals(200), 0.0), (bits(999), 0.2)]
+    ("X", "params", "dropout"),
+    [
+        (reals(199), {}, 0.2),
+        (bits(999), {}, 0.2),
+        (reals(200), {"n_orderings": 3}, [0.0, 0.1, 0.0]),
+        (reals(200), {"n_orderings": 3, "dropout": 0.3}, 0.3),
+        (reals(200), {"ordering": "agnostic"}, [0.0]),
+    ],
 )
-def test_dropout(X, dropout, trained_with):
-    assert fitted(MADEDensity, X).module_.network.dropout == dropout
+def test_dropout(X, params, dropout, trained_with):
+    assert fitted(MADEDensity, X, **params).module_.network.dropout == dropout
 
 
 @pytest.mark.parametrize(

@@ -262,6 +262,18 @@ def test_dropout_keeps_the_mean_and_the_order(name):
             assert same.all()
 
 
+@pytest.mark.parametrize("name", ["MADE", "deep NADE", "EoNADE"])
+def test_every_member_may_drop_a_share_of_its_own(name):
+    shares = [0.75] if name == "EoNADE" else [0.0, 0.25, 0.5]
+    network = make_network(name, [1] * 5, [1] * 5, n_members=3, dropout=shares)
+    for mask in network.draw_noise(4000, properties.generator()):
+        assert mask.shape[:2] == (len(shares), 4000)
+        for share, member in zip(shares, mask, strict=True):
+            assert set(member.unique().tolist()) <= {0.0, 1.0 / (1.0 - share)}
+            error = np.sqrt(share * (1.0 - share) / member.numel())
+            assert abs((member == 0.0).double().mean() - share) <= 6 * error
+
+
 @every_network
 def test_sampling_leaves_the_network_as_it_was(name):
     network = make_network(name, [1] * 5, [1] * 5, n_members=1)
