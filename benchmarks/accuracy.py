@@ -51,7 +51,16 @@ REFERENCE: dict[str, dict[str, BaseEstimator]] = {
         **dict.fromkeys(("ad", "c20ng", "cwebkb"), WIDE),
         **dict.fromkeys(
             ("dna", "nade_dna"),
-            MADEDensity((), ordering="agnostic", n_orderings=64, max_iter=300),
+            MADEDensity(
+                (300,),
+                ordering="agnostic",
+                n_orderings=64,
+                max_iter=2000,
+                n_iter_no_change=200,
+                learning_rate_init=0.003,
+                dropout=0.5,
+                weight_averaging=0.99,
+            ),
         ),
         "nade_mushrooms": clone(BITS).set_params(learning_rate_init=0.01),
     },
