@@ -178,6 +178,22 @@ def made_output_mask(degrees: Sequence[int], m_before: Sequence[int]) -> Array:
     return mask
 
 
+def _with_context(
+    layers: Sequence[tuple[Array, Array]],
+    c: Array,
+    context: Array | None,
+    C: Array | None,
+    C_hidden: Array | None,
+) -> tuple[Sequence[tuple[Array, Array]], Array]:
+    """Layers and c with the context's share in b¹, where it goes there, and in c."""
+    if context is not None:
+        c = c + C @ context
+        if C_hidden is not None:
+            (W_1, b_1), *others = layers
+            layers = [(W_1, b_1 + C_hidden @ context), *others]
+    return layers, c
+
+
 def made_params(
     u: Array,
     ordering: Sequence[int],
@@ -200,11 +216,7 @@ def made_params(
 
     A context adds C context to c and, where it goes there, C_hidden context to b¹.
     """
-    if context is not None:
-        c = c + C @ context
-        if C_hidden is not None:
-            (W_1, b_1), *others = layers
-            layers = [(W_1, b_1 + C_hidden @ context), *others]
+    layers, c = _with_context(layers, c, context, C, C_hidden)
     sizes = [W.shape[0] for W, _ in layers]
     m_in, m_hidden = made_degrees(ordering, n_inputs, sizes)
     m_out, _ = made_degrees(ordering, n_params, ())
@@ -242,11 +254,7 @@ def eonade_params(
     with v_d = 1 for the columns d before it (2014, section 3). A context adds
     C context to c and, where it goes there, C_hidden context to b¹.
     """
-    if context is not None:
-        c = c + C @ context
-        if C_hidden is not None:
-            (W_1, b_1), *others = layers
-            layers = [(W_1, b_1 + C_hidden @ context), *others]
+    layers, c = _with_context(layers, c, context, C, C_hidden)
     inputs, outputs = units_of(n_inputs), units_of(n_params)
     params = {}
     for t, d in enumerate(ordering):

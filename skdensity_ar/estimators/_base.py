@@ -271,6 +271,9 @@ class BaseAutoregressiveDensity(
         """Return what the fitted network has and what is asked for, by parameter."""
         network = self.module_.network
         asked = layer_sizes(self.hidden_layer_sizes, "hidden_layer_sizes")
+        n_orderings = self.n_orderings
+        if n_orderings == "auto":  # as many as there are
+            n_orderings = len(network.ordering)
         return {
             "hidden_layer_sizes": (network.hidden_layer_sizes, asked),
             "activation": (network.activation, self.activation),
@@ -278,12 +281,7 @@ class BaseAutoregressiveDensity(
                 AGNOSTIC if isinstance(network, EoNADE) else "one per network",
                 AGNOSTIC if self._is_agnostic else "one per network",
             ),
-            "n_orderings": (
-                len(network.ordering),
-                len(network.ordering)
-                if self.n_orderings == "auto"
-                else self.n_orderings,
-            ),
+            "n_orderings": (len(network.ordering), n_orderings),
             "dtype": (str(network.dtype).removeprefix("torch."), self.dtype),
         }
 

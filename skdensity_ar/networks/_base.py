@@ -177,3 +177,30 @@ class Network(Members):
         Returns the state after it; the buffers of the state passed in may be reused.
         """
         raise NotImplementedError
+
+
+class FeedForward(Network):
+    """Layers b0, b1, … and parameters c, whose biases a context is added to."""
+
+    c: nn.Parameter
+    C: nn.Parameter
+    C_hidden: nn.Parameter
+
+    def _add_context(self) -> None:
+        """The context's weights C_hidden, where it reaches the first layer, and C."""
+        if self.n_context:
+            if self.hidden_layer_sizes and self.context_to == "both":
+                n_first = self.hidden_layer_sizes[0]
+                self.C_hidden = self._weights(n_first, self.n_context)
+            self.C = self._weights(sum(self.n_params), self.n_context)
+
+    def _biases(self, context: Tensor | None) -> tuple[list[Tensor], Tensor]:
+        """bˡ of every layer and c, (..., 1 or n, units), with the context's share."""
+        layers = range(len(self.hidden_layer_sizes))
+        bs = [getattr(self, f"b{i}").unsqueeze(-2) for i in layers]
+        c = self.c.unsqueeze(-2)
+        if context is not None:
+            if bs and self.context_to == "both":
+                bs[0] = bs[0] + context @ self.C_hidden.mT
+            c = c + context @ self.C.mT
+        return bs, c

@@ -10,10 +10,10 @@ import torch
 from torch import Tensor, nn
 
 from skdensity_ar.networks import _masks
-from skdensity_ar.networks._base import Network, Noise
+from skdensity_ar.networks._base import FeedForward, Noise
 
 
-class EoNADE(Network):
+class EoNADE(FeedForward):
     """Feed-forward network that is told which columns it sees.
 
         h⁰ = [u ⊙ v, v]                               (2014, section 3: mask as input)
@@ -33,6 +33,9 @@ class EoNADE(Network):
 
     Other parameters as in `Network`.
     """
+
+    W0: Tensor
+    A: Tensor
 
     def __init__(
         self,
@@ -58,11 +61,7 @@ class EoNADE(Network):
             self.V = self._weights(n_out, n_before)
         if self.direct:
             self.A = self._weights(n_out, n_seen)
-        if self.n_context:
-            if self.hidden_layer_sizes and self.context_to == "both":
-                n_first = self.hidden_layer_sizes[0]
-                self.C_hidden = self._weights(n_first, self.n_context)
-            self.C = self._weights(n_out, self.n_context)
+        self._add_context()
 
     @property
     def n_activations(self) -> int:
@@ -83,25 +82,11 @@ class EoNADE(Network):
         one._buffers["ordering"] = self.ordering[e]
         return one
 
-    W0: Tensor
-    A: Tensor
-
     def _seen(self, u: Tensor, visible: Tensor) -> Tensor:
         """h⁰ (..., n, U + D) of inputs (..., n, U) and columns visible (..., n, D)."""
         repeats = [d for d, width in enumerate(self.n_inputs) for _ in range(width)]
         visible = visible.to(u)
         return torch.cat([u * visible[..., repeats], visible], -1)
-
-    def _biases(self, context: Tensor | None) -> tuple[list[Tensor], Tensor]:
-        """bˡ of every layer and c, (..., 1 or n, units), with the context's share."""
-        layers = range(len(self.hidden_layer_sizes))
-        bs = [getattr(self, f"b{i}").unsqueeze(-2) for i in layers]
-        c = self.c.unsqueeze(-2)
-        if context is not None:
-            if bs and self.context_to == "both":
-                bs[0] = bs[0] + context @ self.C_hidden.mT
-            c = c + context @ self.C.mT
-        return bs, c
 
     def forward(
         self,

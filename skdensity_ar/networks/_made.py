@@ -9,10 +9,10 @@ import torch
 from torch import Tensor, nn
 
 from skdensity_ar.networks import _masks
-from skdensity_ar.networks._base import Network, Noise
+from skdensity_ar.networks._base import FeedForward, Noise
 
 
-class MADE(Network):
+class MADE(FeedForward):
     """Feed-forward network whose masks leave only paths from x_<d to output d.
 
         h⁰ = u
@@ -66,11 +66,7 @@ class MADE(Network):
         if self.direct:
             self._register_mask("M_A", _masks.output_mask(m_out, m_in))
             self.A = self._weights(n_out, sum(self.n_inputs))
-        if self.n_context:
-            if self.hidden_layer_sizes and self.context_to == "both":
-                n_first = self.hidden_layer_sizes[0]
-                self.C_hidden = self._weights(n_first, self.n_context)
-            self.C = self._weights(n_out, self.n_context)
+        self._add_context()
 
     def _register_mask(self, name: str, mask: Tensor) -> None:
         # As numbers: a product with truth values would convert them in every step.
@@ -94,17 +90,6 @@ class MADE(Network):
         V = self.V * self.M_V if self.hidden_layer_sizes else None
         A = self.A * self.M_A if self.direct else None
         return Ws, V, A
-
-    def _biases(self, context: Tensor | None) -> tuple[list[Tensor], Tensor]:
-        """bˡ of every layer and c, (..., 1 or n, units), with the context's share."""
-        layers = range(len(self.hidden_layer_sizes))
-        bs = [getattr(self, f"b{i}").unsqueeze(-2) for i in layers]
-        c = self.c.unsqueeze(-2)
-        if context is not None:
-            if bs and self.context_to == "both":
-                bs[0] = bs[0] + context @ self.C_hidden.mT
-            c = c + context @ self.C.mT
-        return bs, c
 
     def forward(
         self, u: Tensor, context: Tensor | None = None, *, noise: Noise = ()
