@@ -12,7 +12,6 @@ goes on where it stopped.
 
 import argparse
 import contextlib
-import io
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -21,10 +20,9 @@ from unittest import mock
 import numpy as np
 import pandas as pd
 import tables
-import torch
 from accuracy import key, mean_and_error, result_of
 from sklearn.base import BaseEstimator
-from timing import print_where
+from timing import described
 
 from skdensity_ar import MADEDensity, RNADEDensity
 from skdensity_ar.conditionals import _mixtures
@@ -155,8 +153,7 @@ def main() -> None:
     parser.add_argument("--record", type=Path, default=HERE / "record")
     args = parser.parse_args()
     variants = [DEFAULT, *(v for v in args.variants or VARIANTS if v != DEFAULT)]
-    with contextlib.redirect_stdout(io.StringIO()) as where:
-        print_where(torch.device("cuda" if torch.cuda.is_available() else "cpu"))
+    where = described()
     rows: list[dict] = []
     for table in args.tables or SETS:
         rows += study(table, variants, args)
@@ -164,7 +161,7 @@ def main() -> None:
         args.record.mkdir(parents=True, exist_ok=True)
         path = args.record / "ablation.csv"
         record.to_csv(path, index=False, float_format="%.6g")
-        text = page(record, where.getvalue())
+        text = page(record, where)
         path.with_suffix(".md").write_text(text)
         print(text, flush=True)
 

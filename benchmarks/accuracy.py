@@ -17,8 +17,6 @@ those of all splits taken as independent; a difference is per row, ours minus th
 """
 
 import argparse
-import contextlib
-import io
 import time
 import warnings
 from collections.abc import Iterator
@@ -31,10 +29,9 @@ import numpy as np
 import pandas as pd
 import rivals
 import tables
-import torch
 from sklearn.base import BaseEstimator, clone
 from sklearn.exceptions import ConvergenceWarning
-from timing import print_where
+from timing import described
 
 import skdensity_ar
 from skdensity_ar import MADEDensity, NADEDensity, RNADEDensity
@@ -298,9 +295,8 @@ def main() -> None:
     if args.noise and args.suite in ("binary", "images"):
         parser.error("--noise is for numbers; bits are not rounded")
 
-    with contextlib.redirect_stdout(io.StringIO()) as where:
-        print_where(torch.device("cuda" if torch.cuda.is_available() else "cpu"))
-    print(where.getvalue(), end="")
+    where = described()
+    print(where, end="")
     stem = f"accuracy_{args.suite}" + "_noise" * args.noise + "_quick" * args.quick
     path = args.record / f"{stem}.csv"
     for table in args.tables or tables.names(args.suite):
@@ -312,7 +308,7 @@ def main() -> None:
             old = pd.read_csv(path)
             record = pd.concat([old[old["table"] != table], record])
         record = record.sort_values(["table", "rank"])
-        write(record, where.getvalue(), path)
+        write(record, where, path)
         print(path.with_suffix(".md").read_text())
 
 

@@ -23,10 +23,8 @@ processor, to fit and to rank. The record is written by a run that leaves nothin
 """
 
 import argparse
-import contextlib
 import hashlib
 import inspect
-import io
 import os
 import textwrap
 import time
@@ -38,7 +36,6 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-import torch
 from scipy.special import logsumexp
 from sklearn.covariance import MinCovDet
 from sklearn.decomposition import PCA as Components
@@ -47,7 +44,7 @@ from sklearn.metrics import average_precision_score, roc_auc_score
 from sklearn.metrics.pairwise import euclidean_distances
 from sklearn.mixture import GaussianMixture
 from sklearn.neighbors import LocalOutlierFactor, NearestNeighbors
-from timing import print_where
+from timing import described
 
 import skdensity_ar
 from skdensity_ar import MADEDensity
@@ -381,9 +378,8 @@ def main() -> None:
         and not (args.quick and paths[name].stat().st_size > 50_000)
     ]
     protocols = [args.protocol] if args.protocol else PROTOCOLS
-    with contextlib.redirect_stdout(io.StringIO()) as where:
-        print_where(torch.device("cuda" if torch.cuda.is_available() else "cpu"))
-    print(where.getvalue(), end="")
+    where = described()
+    print(where, end="")
     records: list[dict] = []
     for name in chosen:
         for protocol in protocols:
@@ -408,7 +404,7 @@ def main() -> None:
         return
     args.record.mkdir(parents=True, exist_ok=True)
     table.round(4).to_csv(args.record / "anomaly.csv", index=False)
-    head = "# Anomalies\n\n" + textwrap.indent(where.getvalue(), " " * 4)
+    head = "# Anomalies\n\n" + textwrap.indent(where, " " * 4)
     (args.record / "anomaly.md").write_text(f"{head}\n{text}\n")
 
 

@@ -10,19 +10,16 @@ the project; NADE -88.33, MADE with 32 masks -86.64, deep EoNADE ensemble -84.65
 """
 
 import argparse
-import contextlib
-import io
 import time
 from pathlib import Path
 
 import joblib
 import numpy as np
 import tables
-import torch
 from accuracy import mean_and_error
 from scipy.special import logsumexp
 from sklearn.base import BaseEstimator
-from timing import print_where
+from timing import described
 
 from skdensity_ar import MADEDensity, NADEDensity
 
@@ -111,12 +108,11 @@ def main() -> None:
     parser.add_argument("--cache", type=Path, default=HERE / ".cache" / "mnist")
     parser.add_argument("--record", type=Path, default=HERE / "record")
     args = parser.parse_args()
-    with contextlib.redirect_stdout(io.StringIO()) as where:
-        print_where(torch.device("cuda" if torch.cuda.is_available() else "cpu"))
+    where = described()
     model, members = MEMBERS[args.model], []
     for seed in range(args.members):
         members.append(fitted(model, seed, args.cache))
-        text = page(args.model, model, members, where.getvalue())
+        text = page(args.model, model, members, where)
         args.record.mkdir(parents=True, exist_ok=True)
         (args.record / f"mnist_{args.model.lower()}.md").write_text(text)
         print(text, flush=True)

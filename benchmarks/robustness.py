@@ -16,16 +16,13 @@ it stopped.
 """
 
 import argparse
-import contextlib
-import io
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import tables
-import torch
 from accuracy import Result, key, mean_and_error, result_of
-from timing import print_where
+from timing import described
 
 from skdensity_ar import MADEDensity
 from skdensity_ar._baselines import IndependentColumns
@@ -154,8 +151,7 @@ def main() -> None:
     parser.add_argument("--cache", type=Path, default=HERE / ".cache" / "robustness")
     parser.add_argument("--record", type=Path, default=HERE / "record")
     args = parser.parse_args()
-    with contextlib.redirect_stdout(io.StringIO()) as where:
-        print_where(torch.device("cuda" if torch.cuda.is_available() else "cpu"))
+    where = described()
     args.record.mkdir(parents=True, exist_ok=True)
     grouped = None if args.no_groups else groups(args.cache)
     rows = []
@@ -164,7 +160,7 @@ def main() -> None:
         record = pd.DataFrame(rows)
         path = args.record / "robustness.csv"
         record.to_csv(path, index=False, float_format="%.6g")
-        text = page(record, grouped, where.getvalue())
+        text = page(record, grouped, where)
         path.with_suffix(".md").write_text(text)
         print(text, flush=True)
 

@@ -9,15 +9,21 @@ from typing import Any
 import torch
 
 
-def print_where(device: torch.device) -> None:
-    """Print the command, the version of torch and the machine."""
+def described(device: torch.device | None = None) -> str:
+    """The command, the version of torch and the machine, a line and a line."""
+    if device is None:
+        device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     where = (
         torch.cuda.get_device_name(device)
         if device.type == "cuda"
         else f"{platform.machine()}, {torch.get_num_threads()} threads"
     )
-    print("$ python", *sys.argv)
-    print(f"torch {torch.__version__}, {where}, float32")
+    command = " ".join(["$ python", *sys.argv])
+    return f"{command}\ntorch {torch.__version__}, {where}, float32\n"
+
+
+def print_where(device: torch.device) -> None:
+    print(described(device), end="")
 
 
 def seconds(
