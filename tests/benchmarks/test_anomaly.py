@@ -161,3 +161,27 @@ def test_the_record_is_of_everything(folder, monkeypatch, capsys):
     assert (best["distance"] > best["contrary"]).all()
     text = (record / "anomaly.md").read_text()
     assert "| distance |" in text and "    $ python anomaly.py" in text
+
+
+@pytest.mark.parametrize("ranking", [anomaly.outliers, anomaly.novelties])
+def test_a_row_far_from_all_others_ranks_first(ranking):
+    rng = np.random.default_rng(0)
+    X = rng.standard_normal((200, 2)) @ [[1.0, 0.9], [0.0, 0.2]]
+    test = np.r_[X[:50], [[2.0, -2.0]], X[50:100]]  # usual values, an unusual pair
+    bits = rng.integers(0, 2, (301, 1))
+    task = Task(
+        np.c_[X, bits[:200]], np.c_[test, bits[200:]], np.zeros(101), np.empty(0, int)
+    )
+    scores = ranking(task, 0)
+    assert scores.shape == (101,) and np.isfinite(scores).all()
+    assert scores.argmax() == 50
+
+
+def test_columns_that_fit_better_than_usual_do_not_count(monkeypatch):
+    usual = np.tile([[-1.0, -2.0], [-3.0, -4.0]], (100, 1))  # medians -2 and -3
+    log_p = {200: usual, 2: np.array([[9.0, -3.0], [-3.0, -6.0]])}
+    monkeypatch.setattr(anomaly, "_log_conditionals", lambda _, X: log_p[len(X)])
+    task = Task(np.eye(200), np.ones((2, 200)), np.zeros(2), np.empty(0, int))
+    scores = anomaly._sum_of_excess(None, task, power=2)
+    # Training rows sum to 0 or 1 + 1: median 1, 90 % quantile 2.
+    np.testing.assert_allclose(scores, [0 - 1, 1 + 9 - 1])
