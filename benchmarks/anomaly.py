@@ -302,6 +302,8 @@ DETECTORS: dict[str, Callable] = {
     "KDE": kde,
 }
 
+FOR_ONE = {"ours, outliers": "all", "ours, novelties": "normals"}  # made for a protocol
+
 
 def fingerprint(model: str) -> str:
     """Changes with the code that a result comes from."""
@@ -440,13 +442,14 @@ def main() -> None:
     records: list[dict] = []
     for name in chosen:
         for protocol in protocols:
+            models = [m for m in args.models if FOR_ONE.get(m, protocol) == protocol]
             for seed in range(args.seeds):
                 of_split = results(
                     name,
                     paths[name],
                     protocol,
                     seed,
-                    models=args.models,
+                    models=models,
                     cache=args.cache,
                     max_rows=args.max_rows,
                     published=args.published,
