@@ -65,6 +65,7 @@ REFERENCE: dict[str, dict[str, BaseEstimator]] = {
     "mixed": {"": MADEDensity(n_orderings=8, max_iter=160)},
 }
 OURS = "MADE"  # what the others are compared with
+ALL_OURS = (OURS, "NADE", "RNADE", "reference")
 HERE = Path(__file__).parent
 
 
@@ -236,7 +237,8 @@ def markdown(record: pd.DataFrame, *columns: str) -> Iterator[str]:
                 cells.append("")
                 continue
             row = part.loc[name]
-            text = " ± ".join(f"{row[c]:.3f}" for c in columns)
+            digits = 0 if columns == ("seconds",) else 3
+            text = " ± ".join(f"{row[c]:.{digits}f}" for c in columns)
             if columns[0] == "minus" and row["minus"] > 0:
                 text = "+" + text
             if columns[0] == "nats":
@@ -246,6 +248,40 @@ def markdown(record: pd.DataFrame, *columns: str) -> Iterator[str]:
         yield f"| {table} | " + " | ".join(cells) + " |"
     if columns[0] == "nats":
         yield "| mean rank | " + " | ".join(f"{rank:.2f}" for rank in ranks) + " |"
+
+
+def published(record: pd.DataFrame) -> Iterator[str]:
+    """Lines of a table: what papers report, and by how much our best passes it."""
+    figures = pd.read_csv(HERE / "published.csv")
+    figures = figures[figures["table"].isin(record["table"])]
+    ours = record[record["model"].isin(ALL_OURS)].sort_values("nats").set_index("table")
+    yield "| | published | nats | ours | nats ± se | minus the published | source |"
+    yield "|---" * 7 + "|"
+    for table, model, nats, source in figures.itertuples(index=False):
+        if table in ours.index:
+            best = ours.loc[[table]].iloc[-1]
+            yield (
+                f"| {table} | {model} | {nats:.2f} | {best['model']} "
+                f"| {best['nats']:.3f} ± {best['error']:.3f} "
+                f"| {best['nats'] - nats:+.3f} | {source} |"
+            ).replace("| -", "| −")
+
+
+def ties(plain: pd.DataFrame, noisy: pd.DataFrame) -> Iterator[str]:
+    """Lines of a table: our lead over the best rival with rounding and without it."""
+    leads = {}
+    for name, record in (("as it is", plain), ("with noise", noisy)):
+        rivals_ = record[~record["model"].isin(ALL_OURS)].sort_values("nats")
+        leads[name] = rivals_.groupby("table").last()
+    yield "| | rival | as it is | rival | with noise |"
+    yield "|---" * 5 + "|"
+    for table in leads["as it is"].index.intersection(leads["with noise"].index):
+        best = [lead.loc[table] for lead in leads.values()]
+        cells = (
+            f"{row['model']} | {row['minus']:+.3f} ± {row['minus_error']:.3f}"
+            for row in best
+        )
+        yield (f"| {table} | " + " | ".join(cells) + " |").replace("| -", "| −")
 
 
 def write(record: pd.DataFrame, where: str, path: Path) -> None:
@@ -273,7 +309,27 @@ def write(record: pd.DataFrame, where: str, path: Path) -> None:
         f"## {OURS} with default parameters minus the model, nats per row",
         "",
         *markdown(record, "minus", "minus_error"),
+        "",
+        "## Seconds to fit, with the search for settings",
+        "",
+        "Medians over splits; other processes were at work on some of them.",
+        "",
+        *markdown(record, "seconds"),
     ]
+    by_table = list(published(record))
+    if len(by_table) > 2:
+        lines += ["", "## Published figures, and our best of this page", "", *by_table]
+    plain = path.with_name(path.name.replace("_noise", ""))
+    if plain != path and plain.exists():
+        lines += [
+            "",
+            "## What repeated values are worth",
+            "",
+            f"{OURS} with default parameters minus the best rival, on the values",
+            "as they are and with uniform noise of the rounding width added.",
+            "",
+            *ties(pd.read_csv(plain), record),
+        ]
     path.with_suffix(".md").write_text("\n".join(lines) + "\n")
 
 

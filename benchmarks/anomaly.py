@@ -4,7 +4,7 @@
     OMP_NUM_THREADS=1 python benchmarks/anomaly.py 38_thyroid --protocol normals
 
 Reads `anomaly/` (the classical sets of ADBench) of the folder in the environment
-variable SKDENSITY_AR_DATA; ECOD, COPOD, HBOS and PCA need `pip install pyod`. Two
+variable SKDENSITY_AR_DATA; ECOD, COPOD, HBOS and PCA are pyod's (`.[benchmarks]`). Two
 protocols, those of Livernoche et al. (2024):
 
 all      fit on all rows without labels and rank the same rows,

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import tables
-from accuracy import Result, key, markdown, result_of, rows
+from accuracy import Result, key, markdown, published, result_of, rows, ties
 from rivals import full_gaussian
 from sklearn.base import BaseEstimator
 from tables import Split
@@ -98,6 +98,34 @@ def test_the_page_marks_the_best_and_ranks():
         "| mean rank | 1.00 | 2.00 |",
     ]
     assert "| wine |  | +1.500 ± 0.500 |" in markdown(record, "minus", "minus_error")
+
+
+def test_published_figures_stand_beside_our_best():
+    results = {
+        "MADE": [Result(np.array([-6.5, -5.5]), 1.0)],
+        "reference": [Result(np.array([-5.5, -5.0]), 1.0)],
+        "flow": [Result(np.array([-1.0, -1.0]), 1.0)],
+    }
+    lines = list(published(pd.DataFrame(rows("nltcs", results))))
+    assert len(lines) == 3
+    assert lines[2].startswith(
+        "| nltcs | CM-CLT | −5.99 | reference | −5.250 ± 0.250 | +0.740 |"
+    )
+    assert len(list(published(pd.DataFrame(rows("unknown", results))))) == 2
+
+
+def test_ties_are_what_noise_takes_from_the_lead():
+    def record(flow, kernel):
+        results = {
+            "MADE": [Result(np.zeros(2), 1.0)],
+            "reference": [Result(np.ones(2), 1.0)],
+            "flow": [Result(np.full(2, flow), 1.0)],
+            "kernel": [Result(np.full(2, kernel), 1.0)],
+        }
+        return pd.DataFrame(rows("wine", results))
+
+    lines = list(ties(record(-5.0, -4.0), record(1.0, -2.0)))
+    assert lines[2:] == ["| wine | kernel | +4.000 ± 0.000 | flow | −1.000 ± 0.000 |"]
 
 
 def test_a_run_resumes_and_keeps_the_other_tables(split, tmp_path, monkeypatch):
