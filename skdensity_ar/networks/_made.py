@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from itertools import accumulate
 
 import torch
 from torch import Tensor, nn
 
 from skdensity_ar.networks import _masks
 from skdensity_ar.networks._base import FeedForward, Noise
+from skdensity_ar.networks._made_steps import Steps
 
 
 class MADE(FeedForward):
@@ -107,75 +108,48 @@ class MADE(FeedForward):
             params = _add_product(params, u, A)
         return params
 
-    # Hidden units are in rising order of degree, so once the column at position t is
-    # known, exactly the next slice of every layer can be computed, each unit once.
-
-    def start(self, n: int, context: Tensor | None = None) -> _State:
+    def start(self, n: int, context: Tensor | None = None) -> Steps:
         Ws, V, A = self._masked()
         bs, c = self._biases(context)
-        visiting = self._visiting(self.n_inputs)
+        inputs, params = self._visiting(self.n_inputs), self._visiting(self.n_params)
         if Ws:
-            Ws[0] = Ws[0][:, visiting]
+            Ws[0] = Ws[0][:, inputs]
+        outputs = []
+        if V is not None:
+            outputs.append((V[params], len(Ws)))
         if A is not None:
-            A = A[:, visiting]
-        sizes = (sum(self.n_inputs), *self.hidden_layer_sizes)
-        return _State(
-            Ws=Ws,
-            bs=[b.mT for b in bs],
-            V=V,
-            A=A,
-            c=c.mT,
-            units=[self.c.new_zeros((size, n)) for size in sizes],
-            known=[[0] for _ in sizes],
-            ordering=self.ordering.tolist(),
-            outputs=_masks.unit_bounds(self.n_params),
+            outputs.append((A[params][:, inputs], 0))
+        positions = range(len(self.n_inputs) + 1)
+        hidden = (
+            [_n_of_degree_at_most(t, size, len(self.n_inputs)) for t in positions]
+            for size in self.hidden_layer_sizes
+        )
+        return Steps(
+            n,
+            Ws,
+            [b.mT for b in bs],
+            outputs,
+            c.mT[params],
+            g=self.g,
+            known=[self._ends(self.n_inputs), *hidden],
+            ends=self._ends(self.n_params),
         )
 
     def _visiting(self, widths: Sequence[int]) -> Tensor:
         """The flat units of all columns in the order in which they are visited."""
         return _masks.column_degrees(self.ordering, widths).argsort(stable=True)
 
-    def step(self, state: _State, t: int) -> Tensor:
-        rows = slice(*state.outputs[state.ordering[t]])
-        params = state.c[rows].expand(-1, state.units[0].shape[1])
-        if state.V is not None:
-            known = state.known[-1][t]
-            params = params + state.V[rows, :known] @ state.units[-1][:known]
-        if state.A is not None:
-            known = state.known[0][t]
-            params = params + state.A[rows, :known] @ state.units[0][:known]
-        return params.T
+    def _ends(self, widths: Sequence[int]) -> list[int]:
+        """How many of them belong to the columns before each position, and to all."""
+        visited = (widths[d] for d in self.ordering.tolist())
+        return [0, *accumulate(visited)]
 
-    def observe(self, state: _State, t: int, u_t: Tensor) -> _State:
-        begin = state.known[0][t]
-        end = begin + u_t.shape[1]
-        state.units[0][begin:end] = u_t.T
-        state.known[0].append(end)
-        for layer, (W, b) in enumerate(zip(state.Ws, state.bs, strict=True)):
-            size = W.shape[0]
-            m = state.known[layer][t + 1]
-            begin = state.known[layer + 1][t]
-            end = _n_of_degree_at_most(t + 1, size, len(self.n_inputs))
-            new = slice(begin, end)
-            h = self.g(W[new, :m] @ state.units[layer][:m] + b[new])
-            state.units[layer + 1][new] = h
-            state.known[layer + 1].append(end)
+    def step(self, state: Steps, t: int) -> Tensor:
+        return state.step(t)
+
+    def observe(self, state: Steps, t: int, u_t: Tensor) -> Steps:
+        state.observe(t, u_t)
         return state
-
-
-@dataclass
-class _State:
-    """Units known so far, (units, n): inputs in visiting order, then every layer."""
-
-    Ws: list[Tensor]
-    bs: list[Tensor]
-    V: Tensor | None
-    A: Tensor | None
-    c: Tensor
-    units: list[Tensor]
-    known: list[list[int]]  # known[l][t]: units of layer l known before position t
-    ordering: list[int]
-    outputs: list[tuple[int, int]]
 
 
 def _add_product(b: Tensor, h: Tensor, W: Tensor) -> Tensor:

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from skdensity_ar.networks import ACTIVATIONS, MADE, NADE, EoNADE
+from skdensity_ar.networks import ACTIVATIONS, MADE, NADE, EoNADE, _made_steps
 from skdensity_ar.networks._nade_kernel import nade_outputs
 from tests import properties, reference
 from tests.properties import NETWORKS, ORDERINGS, make_network
@@ -49,6 +49,30 @@ every_ordering = pytest.mark.parametrize("ordering", ORDERINGS)
 def test_forward_equals_the_unrolled_steps(name, table, ordering, dtype, atol):
     network = make_network(name, *widths(table, name), ordering, dtype=dtype)
     properties.check_forward_equals_steps(network, inputs(network), atol=atol)
+
+
+@every_table
+@pytest.mark.parametrize("sizes", [(1,), (3,), (20,), (3, 20), ()])
+@pytest.mark.parametrize("block", [1, 2, 3])
+@pytest.mark.parametrize("direct", [True, False])
+def test_made_steps_across_blocks(table, sizes, block, direct, monkeypatch):
+    monkeypatch.setattr(_made_steps, "BLOCK", block)
+    n_inputs, n_params = WIDTHS[table]
+    ordering = properties.make_orderings("random", len(n_inputs), 2)
+    network = properties.randomise(
+        MADE(
+            n_inputs,
+            n_params,
+            ordering,
+            hidden_layer_sizes=sizes,
+            direct=direct,
+            n_context=2,
+            dtype=torch.float64,
+        )
+    )
+    properties.check_forward_equals_steps(
+        network, inputs(network), contexts(network), atol=1e-10
+    )
 
 
 @every_network
