@@ -18,7 +18,7 @@ standardised by the training rows; `MADEDensity` takes them as they are.
 
 Of ours there are -log p(x) of the default and two rankings that were chosen on the sets
 of odd numbers: `ours, outliers` for the protocol "all", `ours, novelties` for
-"normals". They sum how much each column's log-conditional lacks to what is usual.
+"normals". They sum what each column's log-conditional lacks to what is usual.
 
 Where training rows are ranked, the nearest-neighbour methods and the kernel density
 leave out the row itself. Scores are kept in the cache, under the code that they come
@@ -125,12 +125,19 @@ def made(task: Task, seed: int) -> np.ndarray:
 
 
 def outliers(task: Task, seed: int) -> np.ndarray:
-    """For training rows with anomalies among them: one Gaussian for a conditional.
+    """For training rows with anomalies among them: conditionals and marginals.
 
-    It cannot grow a component around a cluster of anomalies.
+    A conditional has one Gaussian, which cannot grow a component around a cluster of
+    anomalies. The marginals are the density of rows whose columns were shuffled each
+    on its own. No column counts for more than 8 nats in either.
     """
     density = fitted(task.X_train, task, seed, n_components=1)
-    return _sum_of_excess(density, task, power=1)
+    shuffled = np.random.default_rng(seed).permuted(task.X_train, axis=0)
+    small = {"n_orderings": 1, "hidden_layer_sizes": (8,)}
+    marginals = fitted(shuffled, task, seed, **small)
+    return sum(
+        np.minimum(_excess(d, task)[1], 8.0).sum(axis=1) for d in (density, marginals)
+    )
 
 
 def novelties(task: Task, seed: int) -> np.ndarray:
@@ -145,8 +152,12 @@ def novelties(task: Task, seed: int) -> np.ndarray:
     rows += width * rng.standard_normal(rows.shape)
     n_valid = 2 * max(len(rows) // 20, 1)  # both copies of a row
     smooth = fitted(rows[n_valid:], task, seed, X_val=rows[:n_valid])
-    density = fitted(task.X_train, task, seed)
-    return sum(_sum_of_excess(d, task, power=2) for d in (density, smooth))
+    scores = np.zeros(len(task.X_test))
+    for density in (fitted(task.X_train, task, seed), smooth):
+        train, test = ((e**2).sum(axis=1) for e in _excess(density, task))
+        low, high = np.quantile(train, (0.5, 0.9))
+        scores += (test - low) / max(high - low, np.finfo(float).tiny)
+    return scores
 
 
 def fitted(
@@ -165,20 +176,15 @@ def _of_bits(X: np.ndarray) -> np.ndarray:
     return np.isin(X, (0, 1)).all(axis=0)
 
 
-def _sum_of_excess(density: MADEDensity, task: Task, power: float) -> np.ndarray:
-    """Σ_d max(m_d - log p_d, 0)^power, m_d the median of log p_d of training rows.
+def _excess(density: MADEDensity, task: Task) -> tuple[np.ndarray, np.ndarray]:
+    """Max(m_d - log p_d, 0) of training and test rows, (n, D).
 
-    A column that fits better than usual does not make up for one that fits worse. The
-    log-conditionals are means over the orderings. In units of the distance of the
-    median to the 90 % quantile of training rows.
+    m_d is the median of training rows: a column that fits better than usual does not
+    make up for one that fits worse. Log-conditionals are means over the orderings.
     """
     train, test = (_log_conditionals(density, X) for X in (task.X_train, task.X_test))
     usual = np.median(train, axis=0)
-    train, test = (
-        (np.maximum(usual - log_p, 0) ** power).sum(axis=1) for log_p in (train, test)
-    )
-    low, high = np.quantile(train, (0.5, 0.9))
-    return (test - low) / max(high - low, np.finfo(float).tiny)
+    return np.maximum(usual - train, 0.0), np.maximum(usual - test, 0.0)
 
 
 @torch.no_grad()
@@ -309,7 +315,7 @@ def fingerprint(model: str) -> str:
     """Changes with the code that a result comes from."""
     sources = [inspect.getsource(part) for part in (Task, split, DETECTORS[model])]
     if DETECTORS[model] in (made, outliers, novelties):
-        shared = (fitted, _sum_of_excess, _log_conditionals)
+        shared = (fitted, _excess, _log_conditionals)
         sources += [inspect.getsource(part) for part in shared] + [source()]
     return hashlib.sha256("".join(sources).encode()).hexdigest()[:12]
 

@@ -182,6 +182,6 @@ def test_columns_that_fit_better_than_usual_do_not_count(monkeypatch):
     log_p = {200: usual, 2: np.array([[9.0, -3.0], [-3.0, -6.0]])}
     monkeypatch.setattr(anomaly, "_log_conditionals", lambda _, X: log_p[len(X)])
     task = Task(np.eye(200), np.ones((2, 200)), np.zeros(2), np.empty(0, int))
-    scores = anomaly._sum_of_excess(None, task, power=2)
-    # Training rows sum to 0 or 1 + 1: median 1, 90 % quantile 2.
-    np.testing.assert_allclose(scores, [0 - 1, 1 + 9 - 1])
+    train, test = anomaly._excess(None, task)
+    np.testing.assert_array_equal(train[:2], [[0, 0], [1, 1]])
+    np.testing.assert_array_equal(test, [[0, 0], [1, 3]])
