@@ -260,7 +260,7 @@ def steps_without_direct_connections(patch) -> None:
 
     def without(self, n, context=None):
         state = start(self, n, context)
-        state.A = None
+        del state.outputs[1:]  # V h comes before A u
         return state
 
     patch.setattr(MADE, "start", without)
