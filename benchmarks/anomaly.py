@@ -58,7 +58,6 @@ HERE = Path(__file__).parent
 PROTOCOLS = ("all", "normals")
 MOST_ROWS, FEWEST_ROWS = 50_000, 1000
 OURS = "MADEDensity"
-NOISE = 0.3
 
 
 def sets() -> dict[str, Path]:
@@ -147,7 +146,7 @@ def novelties(task: Task, seed: int) -> np.ndarray:
     in every column that is not of 0 and 1.
     """
     rng = np.random.default_rng(seed)
-    width = NOISE * task.X_train.std(axis=0) * ~_of_bits(task.X_train)
+    width = 0.3 * task.X_train.std(axis=0) * ~_of_bits(task.X_train)
     rows = np.repeat(rng.permutation(task.X_train), 2, axis=0)
     rows += width * rng.standard_normal(rows.shape)
     n_valid = 2 * max(len(rows) // 20, 1)  # both copies of a row
@@ -315,7 +314,7 @@ def fingerprint(model: str) -> str:
     """Changes with the code that a result comes from."""
     sources = [inspect.getsource(part) for part in (Task, split, DETECTORS[model])]
     if DETECTORS[model] in (made, outliers, novelties):
-        shared = (fitted, _excess, _log_conditionals)
+        shared = (fitted, _of_bits, _excess, _log_conditionals)
         sources += [inspect.getsource(part) for part in shared] + [source()]
     return hashlib.sha256("".join(sources).encode()).hexdigest()[:12]
 
@@ -444,7 +443,7 @@ def main() -> None:
     ]
     protocols = [args.protocol] if args.protocol else PROTOCOLS
     where = described()
-    print(where, end="")
+    print(where)
     records: list[dict] = []
     for name in chosen:
         for protocol in protocols:
@@ -471,7 +470,7 @@ def main() -> None:
     args.record.mkdir(parents=True, exist_ok=True)
     table.round(4).to_csv(args.record / "anomaly.csv", index=False)
     head = "# Anomalies\n\n" + textwrap.indent(where, " " * 4)
-    (args.record / "anomaly.md").write_text(f"{head}\n{text}\n")
+    (args.record / "anomaly.md").write_text(f"{head}\n\n{text}\n")
 
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ it runs over all columns), which the table says.
 import argparse
 
 import torch
-from timing import print_where, seconds
+from timing import described, seconds
 
 from skdensity_ar._module import DensityModule
 from skdensity_ar.conditionals import Bernoulli
@@ -74,7 +74,7 @@ def main() -> None:
     args = parser.parse_args()
     device = torch.device(args.device)
 
-    print_where(device)
+    print(described(device))
     print(f"{args.rows} rows of {args.visible} binary columns, {args.hidden} hidden")
     print()
     row = "{:8} {:>11} {:>9} {:>10} {:>12} {:>12} {:>14} {:>7}"

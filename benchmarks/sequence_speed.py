@@ -17,7 +17,7 @@ import statistics
 
 import numpy as np
 import torch
-from timing import print_where, seconds
+from timing import described, seconds
 from torch import nn
 
 from skdensity_ar._module import DensityModule
@@ -192,7 +192,7 @@ def main() -> None:
     parser.add_argument("--device", default="cpu")
     args = parser.parse_args()
     device = torch.device(args.device)
-    print_where(device)
+    print(described(device))
     print()
     training(args, device)
     sampling(args, device)

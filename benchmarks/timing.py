@@ -19,11 +19,7 @@ def described(device: torch.device | None = None) -> str:
         else f"{platform.machine()}, {torch.get_num_threads()} threads"
     )
     command = " ".join(["$ python", *sys.argv])
-    return f"{command}\ntorch {torch.__version__}, {where}, float32\n"
-
-
-def print_where(device: torch.device) -> None:
-    print(described(device), end="")
+    return f"{command}\ntorch {torch.__version__}, {where}, float32"
 
 
 def seconds(
