@@ -41,8 +41,10 @@ class MADEDensity(TableDensity):
         0 or 1 as Bernoulli, other numbers as "gaussian_mixture" and the labels of a
         frame as categorical.
     n_components : int or "auto", default="auto"
-        Components per mixture. "auto" is 5 for fewer than 50 rows per column, otherwise
-        200 shared out among the real columns, at least 10 and at most 30 for each.
+        Components per mixture. "auto" is 5 for fewer than 50 rows per column, 120 for
+        a table of one column, otherwise 200 shared out among the real columns, at
+        least 10 and at most 30 for each. From 50 on, training starts with widths
+        chosen by the likelihood of values left out.
     direct_connections : bool, default=True
         Whether A is there.
     {parameters}

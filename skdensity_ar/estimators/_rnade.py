@@ -44,8 +44,10 @@ class RNADEDensity(TableDensity):
         booleans and columns that are all 0 or 1 as Bernoulli, and the labels of a
         frame as categorical.
     n_components : int or "auto", default="auto"
-        Components per mixture. "auto" is 5 for fewer than 50 rows per column, otherwise
-        200 shared out among the real columns, at least 10 and at most 30 for each.
+        Components per mixture. "auto" is 5 for fewer than 50 rows per column, 120 for
+        a table of one column, otherwise 200 shared out among the real columns, at
+        least 10 and at most 30 for each. From 50 on, training starts with widths
+        chosen by the likelihood of values left out.
     {parameters}
 
     Attributes

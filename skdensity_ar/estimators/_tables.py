@@ -46,9 +46,12 @@ class TableDensity(BaseAutoregressiveDensity):
         return 160 if columns.real and not _are_few(n_rows, columns) else 80
 
     def _auto_components(self, columns: Columns, n_rows: int) -> int:
-        if _are_few(n_rows, columns):
+        n_real = len(columns.real)
+        if n_real == 0 or _are_few(n_rows, columns):
             return 5
-        return min(max(200 // len(columns.real), 10), 30) if columns.real else 5
+        if len(columns.columns) == 1:  # its shape is all there is to learn
+            return 120
+        return min(max(200 // n_real, 10), 30)
 
     def _auto_dropout(
         self, columns: Columns, n_rows: int, n_members: int

@@ -280,9 +280,29 @@ def test_initial_mixture_nears_the_marginal_as_components_join(kind):
 
 
 @every_mixture
-@pytest.mark.parametrize("n", [1, 2, 5])
-def test_initial_mixture_takes_few_rows_and_ties(kind, n):
-    conditional = MIXTURES[kind](4, torch.zeros(2, dtype=torch.float64))
+def test_many_components_start_as_wide_as_values_left_out_ask(kind):
+    """Sharp clusters get narrow components, one smooth bump keeps wide ones."""
+    rng, n = np.random.default_rng(0), 500
+    clusters = rng.integers(-1, 2, 2 * n) + rng.normal(scale=0.02, size=2 * n)
+    x = torch.from_numpy(np.column_stack([clusters, rng.normal(size=2 * n)]))
+    scores, widths = [], []
+    for n_components in (49, 60):  # the latter choose
+        conditional = MIXTURES[kind](n_components, torch.zeros(2, dtype=torch.float64))
+        start = conditional.initial_bias(x[:n])
+        widths.append(conditional.split(start)[2].median(-1).values)
+        scores.append(conditional.log_prob(start, x[n:]).mean(0))
+    (sharp, smooth), (sharper, as_smooth) = widths
+    assert sharper < 0.4 * sharp
+    assert as_smooth == smooth
+    gained = scores[1] - scores[0]
+    assert gained[0] > 0.4
+    assert gained[1] > -0.02
+
+
+@every_mixture
+@pytest.mark.parametrize(("n", "n_components"), [(1, 4), (2, 4), (5, 60), (12, 60)])
+def test_initial_mixture_takes_few_rows_and_ties(kind, n, n_components):
+    conditional = MIXTURES[kind](n_components, torch.zeros(2, dtype=torch.float64))
     params = conditional.initial_bias(torch.zeros((n, 2), dtype=torch.float64))
     assert params.isfinite().all()
     properties.check_integrates_to_one(conditional.select(0), params[0])

@@ -61,6 +61,8 @@ def test_dropout(X, params, dropout, trained_with):
     [
         (reals(199), 5),
         (reals(200), 30),
+        (reals(49, 1), 5),
+        (reals(50, 1), 120),
         (reals(600, 10), 20),
         (reals(1600, 30), 10),
     ],
