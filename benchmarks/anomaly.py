@@ -127,15 +127,16 @@ def outliers(task: Task, seed: int) -> np.ndarray:
     """For training rows with anomalies among them: conditionals and marginals.
 
     A conditional has one Gaussian, which cannot grow a component around a cluster of
-    anomalies. The marginals are the density of rows whose columns were shuffled each
-    on its own. No column counts for more than 8 nats in either.
+    anomalies. The marginals, of half the weight, are the density of rows whose columns
+    were shuffled each on its own. No column counts for more than 6 nats in either.
     """
     density = fitted(task.X_train, task, seed, n_components=1)
     shuffled = np.random.default_rng(seed).permuted(task.X_train, axis=0)
     small = {"n_orderings": 1, "hidden_layer_sizes": (8,)}
     marginals = fitted(shuffled, task, seed, **small)
     return sum(
-        np.minimum(_excess(d, task)[1], 8.0).sum(axis=1) for d in (density, marginals)
+        weight * (np.minimum(_excess(d, task)[1], 6.0) ** 1.5).sum(axis=1)
+        for d, weight in ((density, 1.0), (marginals, 0.5))
     )
 
 
