@@ -372,6 +372,7 @@ def main() -> None:
             record = pd.concat([old[old["table"] != table], record])
         record = record.sort_values(["table", "rank"])
         write(record, where, path)
+    if path.exists():
         print(path.with_suffix(".md").read_text())
 
 
