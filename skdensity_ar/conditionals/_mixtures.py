@@ -195,8 +195,10 @@ class Mixture(Conditional):
         x = x[:: 1 + len(x) // _MAX_START_ROWS].double()
         floors = self.scale_floor.double().flatten()[: x.shape[1]]
         columns = zip(x.T, floors, strict=True)
-        K, kernel = self.n_components, self.kernel
-        starts = [_start_of_column(x_d, K, floor, kernel) for x_d, floor in columns]
+        starts = [
+            _start_of_column(x_d, type(self)(self.n_components, floor, self.background))
+            for x_d, floor in columns
+        ]
         alpha, mu, sigma, unit = (
             torch.stack(each, -1) for each in zip(*starts, strict=True)
         )
@@ -204,10 +206,10 @@ class Mixture(Conditional):
 
 
 def _start_of_column(
-    x: Tensor, K: int, floor: Tensor, kernel: Kernel
+    x: Tensor, mixture: Mixture
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """α, μ, σ, unit (K,) of a column: narrow components on its heaps, wide ones."""
-    n = len(x)
+    n, K, floor = len(x), mixture.n_components, mixture.scale_floor
     values, counts = x.unique(return_counts=True)
     # Sorting in descending order of the counts, and of equal ones the smallest value.
     order = counts.sort(descending=True, stable=True).indices
@@ -219,7 +221,8 @@ def _start_of_column(
     k = K - n_heaps
     mu, width = _side_by_side(ordered, k)
     if k >= _MANY:
-        width = width * _chosen_share(ordered, k, floor, kernel)
+        wide = type(mixture)(k, floor, mixture.background)
+        width = width * _chosen_share(ordered, wide)
     narrow = torch.full_like(heaps, _HEAP_SCALE)
     share = max(len(rest), 1) / n
     return (
@@ -240,7 +243,7 @@ def _side_by_side(ordered: Tensor, k: int) -> tuple[Tensor, Tensor]:
     return mu, torch.maximum(left, right).clamp(min=0.1)
 
 
-def _chosen_share(ordered: Tensor, k: int, floor: Tensor, kernel: Kernel) -> float:
+def _chosen_share(ordered: Tensor, mixture: Mixture) -> float:
     """What to multiply the widths with: by the likelihood of values left out.
 
     The widest within one standard error of the best.
@@ -250,15 +253,14 @@ def _chosen_share(ordered: Tensor, k: int, floor: Tensor, kernel: Kernel) -> flo
     generator = torch.Generator(ordered.device).manual_seed(0)
     shuffled = torch.randperm(len(ordered), generator=generator, device=ordered.device)
     fold = shuffled % _FOLDS
-    shares = ordered.new_tensor(_SHARES)[:, None, None]
+    shares = ordered.new_tensor(_SHARES).unsqueeze(-1)
     left_out = []
     for f in range(_FOLDS):
-        mu, width = _side_by_side(ordered[fold != f], k)
-        sigma = width * shares + floor  # (shares, 1, k)
-        z = (ordered[fold == f].unsqueeze(-1) - mu) / sigma
-        log_p = _logsumexp(kernel.log_prob(z) - sigma.log()) - math.log(k)
-        far = CAUCHY.log_prob(ordered[fold == f]) + math.log(BACKGROUND_MASS)
-        left_out.append(torch.logaddexp(log_p, far))
+        mu, width = _side_by_side(ordered[fold != f], mixture.n_components)
+        log_sigma = (width * shares).log()  # (shares, k)
+        even, mu = torch.zeros_like(log_sigma), mu.expand_as(log_sigma)
+        params = torch.cat([even, mu, log_sigma], -1)
+        left_out.append(mixture.log_prob(params.unsqueeze(1), ordered[fold == f]))
     log_p = torch.cat(left_out, -1)  # (shares, n)
     behind = log_p[log_p.sum(-1).argmax()] - log_p
     error = behind.std(-1) / behind.shape[-1] ** 0.5

@@ -46,8 +46,8 @@ class RNADEDensity(TableDensity):
     n_components : int or "auto", default="auto"
         Components per mixture. "auto" is 5 for fewer than 50 rows per column, 120 for
         a table of one column, otherwise 200 shared out among the real columns, at
-        least 10 and at most 30 for each. From 50 on, training starts with widths
-        chosen by the likelihood of values left out.
+        least 10 and at most 30 for each. From 50 on, those on values that many rows
+        share apart, widths start as the likelihood of values left out chooses.
     {parameters}
 
     Attributes

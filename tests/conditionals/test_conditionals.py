@@ -300,7 +300,9 @@ def test_many_components_start_as_wide_as_values_left_out_ask(kind):
 
 
 @every_mixture
-@pytest.mark.parametrize(("n", "n_components"), [(1, 4), (2, 4), (5, 60), (12, 60)])
+@pytest.mark.parametrize(
+    ("n", "n_components"), [(1, 4), (2, 4), (5, 4), (5, 60), (12, 60)]
+)
 def test_initial_mixture_takes_few_rows_and_ties(kind, n, n_components):
     conditional = MIXTURES[kind](n_components, torch.zeros(2, dtype=torch.float64))
     params = conditional.initial_bias(torch.zeros((n, 2), dtype=torch.float64))
