@@ -305,6 +305,7 @@ def write(record: pd.DataFrame, where: str, path: Path) -> None:
         f"Last run: {machine}. Test rows (splits): "
         + ", ".join(f"{t} {n} ({s})" for t, (s, n) in sizes.iterrows())
         + ".",
+        "Models that the command leaves out come from earlier runs, kept in the cache.",
         "",
         "## Held-out nats per row ± standard error over test rows",
         "",
