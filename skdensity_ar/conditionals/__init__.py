@@ -14,6 +14,7 @@ from skdensity_ar.conditionals._mixtures import (
     compress,
 )
 from skdensity_ar.conditionals._point_mass import PointMass
+from skdensity_ar.conditionals._repeats import Repeats, histogram
 
 # A new family is one file and one line here.
 CONDITIONALS: dict[str, type[Conditional]] = {
@@ -39,5 +40,7 @@ __all__ = [
     "LogisticMixture",
     "Mixture",
     "PointMass",
+    "Repeats",
     "compress",
+    "histogram",
 ]
