@@ -40,19 +40,14 @@ def add_repeats(module: DensityModule, x: Tensor, rounding: Tensor) -> None:
         width = widths[columns].tolist()
         if not isinstance(conditional, Mixture) or not any(width):
             continue
-        seen = histogram(list(x[:, columns].T), width)
-        half = torch.full_like(widths[columns], 0.5)
-        repeats = Repeats(conditional, half, seen)
-        parts = []
-        for rows in some.split(_BLOCK):
-            params, z = module.params(rows)
-            params, z = module.block(b, params, z)
-            m = conditional.log_prob(params, z).double()
-            parts.append((m, repeats.log_repeats(params, z.expand_as(m), seen=True)))
-        m, q = (torch.cat(each, -2) for each in zip(*parts, strict=True))
-        weight = _weights((q - m).flatten(0, -2), len(some))
+        values = list(x[:, columns].T)
+        nothing = torch.zeros_like(widths[columns])
+        repeats = Repeats(conditional, nothing, histogram(values, width))
+        weight = _weights(_log_ratio(module, b, repeats, some), len(some))
         weight[(weight < _SMALLEST_WEIGHT) | (widths[columns] == 0.0)] = 0.0
         if weight.any():
+            width = (widths[columns] * (weight > 0.0)).tolist()
+            seen = histogram(values, width)
             module.conditionals[b] = Repeats(conditional, weight, seen)
 
 
@@ -61,6 +56,18 @@ def without_repeats(module: DensityModule) -> None:
     for b, conditional in enumerate(module.conditionals):
         if isinstance(conditional, Repeats):
             module.conditionals[b] = conditional.mixture
+
+
+def _log_ratio(module: DensityModule, b: int, repeats: Repeats, x: Tensor) -> Tensor:
+    """What the values seen make of each log-density, (n E, D_b)."""
+    parts = []
+    for rows in x.split(_BLOCK):
+        params, z = module.params(rows)
+        params, z = module.block(b, params, z)
+        log_m = repeats.mixture.log_prob(params, z).double()
+        log_q = repeats.log_repeats(params, z, seen=True)
+        parts.append((log_q - log_m).flatten(0, -2))
+    return torch.cat(parts)
 
 
 def _weights(log_ratio: Tensor, n_rows: int) -> Tensor:
