@@ -52,7 +52,6 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "dropout 0.2": {"dropout": 0.2},
     "5 components": {"n_components": 5},
     "no early stopping": {"early_stopping": False},
-    "no repeated values": {"repeated_values": False},
     "no residuals": {},
     "no narrow components": {},
     "RNADE": {},

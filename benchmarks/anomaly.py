@@ -18,9 +18,7 @@ standardised by the training rows; `MADEDensity` takes them as they are.
 
 Of ours there are -log p(x) of the default and two rankings that were chosen on the sets
 of odd numbers: `ours, outliers` for the protocol "all", `ours, novelties` for
-"normals". They sum what each column's log-conditional lacks to what is usual. All are
-of smooth densities, `repeated_values=False`: that the others had this very number, to
-its last digit, does not make a row usual.
+"normals". They sum what each column's log-conditional lacks to what is usual.
 
 Where training rows are ranked, the nearest-neighbour methods and the kernel density
 leave out the row itself. Scores are kept in the cache, under the code that they come
@@ -169,10 +167,7 @@ def fitted(
     only_trained = _of_bits(task.X_train) & ~_of_bits(task.X_test)
     conditional = dict.fromkeys(np.flatnonzero(only_trained), "gaussian_mixture")
     density = MADEDensity(
-        conditional=conditional or "auto",
-        repeated_values=False,
-        random_state=seed,
-        **params,
+        conditional=conditional or "auto", random_state=seed, **params
     )
     return density.fit(X, X_val=X_val)
 

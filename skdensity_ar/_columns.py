@@ -221,9 +221,8 @@ class Columns:
         """The columns as they are for values that were divided by `scales` again."""
         columns = list(self.columns)
         for d, scale in zip(which, scales, strict=True):
-            old = self.columns[d].spec
-            floor, rounding = old.scale_floor / scale, old.rounding / scale
-            spec = replace(old, scale_floor=floor, rounding=rounding)
+            floor = self.columns[d].spec.scale_floor / scale
+            spec = replace(self.columns[d].spec, scale_floor=floor)
             columns[d] = replace(self.columns[d], spec=spec)
         return Columns(columns, self.container)
 
@@ -342,14 +341,9 @@ def _fit_real(conditional, values, name) -> Column:
         return ConstantColumn(name, PointMass, value=float(values[0]))
     center, scale = _center_and_scale(values)
     column = RealColumn(name, conditional, center=center, scale=scale)
-    z = column.transform(values)
-    width = _rounding_width(z)
+    width = _rounding_width(column.transform(values))
     floor = max(SCALE_FLOOR, width / np.sqrt(12.0))
-    if width == 0.0:
-        width = _smallest_gap(z)
-    if width > 0.0:  # boxes and components are bounded alike
-        width = max(width, SCALE_FLOOR * np.sqrt(12.0))
-    column.spec = ColumnSpec(scale_floor=float(floor), rounding=float(width))
+    column.spec = ColumnSpec(scale_floor=float(floor))
     return column
 
 
@@ -398,13 +392,6 @@ def _rounding_width(z: np.ndarray) -> float:
         if np.mean(np.abs(steps - np.round(steps)) < 0.05) > 0.9:
             return float(width)
     return 0.0
-
-
-def _smallest_gap(z: np.ndarray) -> float:
-    """Between values of a list, which most rows share; 0 where there is none."""
-    values, counts = np.unique(z, return_counts=True)
-    listed = counts[counts > 1].sum() > 0.9 * len(z)
-    return float(np.diff(values).min()) if listed and len(values) > 1 else 0.0
 
 
 def _numbers(values: np.ndarray, name: Hashable) -> np.ndarray:

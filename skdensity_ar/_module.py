@@ -79,40 +79,26 @@ class DensityModule(nn.Module):
     def log_conditionals(self, params: Tensor, x: Tensor) -> Tensor:
         """log p(x_d | params_d), (..., n, P), (..., n, D) -> (..., n, D)."""
         if self.col0 is None:
-            return self.conditionals[0].log_prob(*self.block(0, params, x))
+            conditional = self.conditionals[0]
+            params = params.unflatten(-1, (x.shape[-1], conditional.n_params))
+            return conditional.log_prob(params, x)
         out = params.new_empty((*params.shape[:-1], x.shape[-1]))
         for b, conditional in enumerate(self.conditionals):
-            log_p = conditional.log_prob(*self.block(b, params, x))
-            out[..., getattr(self, f"col{b}")] = log_p
+            columns = getattr(self, f"col{b}")
+            params_b = params[..., getattr(self, f"out{b}")]
+            params_b = params_b.unflatten(-1, (len(columns), conditional.n_params))
+            out[..., columns] = conditional.log_prob(params_b, x[..., columns])
         return out
-
-    def block(self, b: int, params: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
-        """The share of a block: (..., n, D_b, n_params) and (..., n, D_b)."""
-        if self.col0 is not None:
-            params = params[..., getattr(self, f"out{b}")]
-            x = x[..., getattr(self, f"col{b}")]
-        shape = (x.shape[-1], self.conditionals[b].n_params)
-        return params.unflatten(-1, shape), x
 
     def _log_conditionals(
         self, x: Tensor, context: Tensor | None, noise: tuple[Tensor, ...] = ()
     ) -> tuple[Tensor, Tensor]:
         """log p_e(z_d | z_<d), (members, n, D), and the log-Jacobian of z."""
-        params, z = self.params(x, context, noise)
-        log_jacobian = x.new_zeros(())
+        z, log_jacobian = x, x.new_zeros(())
         if self.residuals is not None:
-            log_jacobian = -self.residuals.log_det.unsqueeze(-1)
+            z, log_jacobian = self.residuals(x), -self.residuals.log_det.unsqueeze(-1)
+        params = self.network(self.encode(z), context, noise=noise)
         return self.log_conditionals(params, z), log_jacobian
-
-    def params(
-        self,
-        x: Tensor,
-        context: Tensor | None = None,
-        noise: tuple[Tensor, ...] = (),
-    ) -> tuple[Tensor, Tensor]:
-        """All parameters of every member, (members, n, P), and what they are of, z."""
-        z = x if self.residuals is None else self.residuals(x)
-        return self.network(self.encode(z), context, noise=noise), z
 
     def log_prob(self, x: Tensor, context: Tensor | None = None) -> Tensor:
         """log p(x) in nats, float64: (n, D) -> (n,)."""

@@ -14,7 +14,6 @@ from skdensity_ar.conditionals._mixtures import (
     compress,
 )
 from skdensity_ar.conditionals._point_mass import PointMass
-from skdensity_ar.conditionals._repeats import Repeats, histogram
 
 # A new family is one file and one line here.
 CONDITIONALS: dict[str, type[Conditional]] = {
@@ -40,7 +39,5 @@ __all__ = [
     "LogisticMixture",
     "Mixture",
     "PointMass",
-    "Repeats",
     "compress",
-    "histogram",
 ]

@@ -21,14 +21,10 @@ class ColumnSpec:
     scale_floor : float
         Smallest scale of a mixture component, in the units of the standardised
         column.
-    rounding : float
-        Width that the values were rounded to, or the smallest gap between those of a
-        list, in the same units; 0 where they hardly repeat.
     """
 
     n_categories: int = 0
     scale_floor: float = 0.0
-    rounding: float = 0.0
 
 
 class Conditional(nn.Module):

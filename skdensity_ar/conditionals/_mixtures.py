@@ -164,17 +164,6 @@ class Mixture(Conditional):
         cdf = (z_alpha.softmax(-1) * self.kernel.cdf(z)).sum(-1)
         return (1.0 - self.background) * cdf + self.background * CAUCHY.cdf(x)
 
-    def mass(self, params: Tensor, low: Tensor, high: Tensor) -> Tensor:
-        """P(low < X ≤ high | params), float64; of small masses all digits."""
-        z_alpha, mu, sigma = self.split(params)
-        upper, lower = (
-            self.kernel.cdf(((x.to(mu).unsqueeze(-1) - mu) / sigma).double())
-            for x in (high, low)
-        )
-        mass = ((upper - lower) * z_alpha.softmax(-1)).sum(-1)
-        far = CAUCHY.cdf(high.double()) - CAUCHY.cdf(low.double())
-        return (1.0 - self.background) * mass + self.background * far
-
     def sample(self, params: Tensor, generator: torch.Generator) -> Tensor:
         z_alpha, mu, sigma = self.split(params)
         k = sample_index(z_alpha, generator).unsqueeze(-1)

@@ -208,7 +208,6 @@ class BaseAutoregressiveDensity(
         if warm:
             self._check_warm_start()
             module = copy.deepcopy(self.module_).to(device)
-            self._reopen(module)
         else:
             seen = None if lengths is None else lengths[:n_train]
             module = self._make_module(columns, x[:n_rows], seen, generator)
@@ -247,7 +246,6 @@ class BaseAutoregressiveDensity(
                 generator=generator,
                 monitor=monitor.watch(attributes, n_epochs),
             )
-            self._finish(module, columns, x[:n_rows])
         if history.stopped_by == "diverged":
             warnings.warn(
                 f"The training loss became {history.loss_curve[-1]} in epoch "
@@ -258,12 +256,6 @@ class BaseAutoregressiveDensity(
             )
         for name, value in attributes(history).items():
             setattr(self, name, value)
-
-    def _finish(self, module: Any, columns: Columns, x: Tensor) -> None:
-        """Add to the trained module what needs no training, from the rows x."""
-
-    def _reopen(self, module: Any) -> None:
-        """Take that away, to train further."""
 
     def _n_epochs(self, columns: Columns, n_rows: int, examples: Examples) -> int:
         if self.max_iter != "auto":

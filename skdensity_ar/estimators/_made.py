@@ -47,13 +47,6 @@ class MADEDensity(TableDensity):
         share apart, widths start as the likelihood of values left out chooses.
     direct_connections : bool, default=True
         Whether A is there.
-    repeated_values : bool, default=True
-        Whether real columns also model which values occur, where values repeat
-        (rounded measurements, items of a list). With a weight λ, the mass that a
-        mixture has on a cell of some 50 training rows lies on the values seen there,
-        each a box as wide as the rounding; with 1 - λ it lies as the mixture has it.
-        The λ of each column is found after training, by rows left out of the counts:
-        0 where values tell nothing. False leaves the smooth mixtures alone.
     {parameters}
 
     Attributes
@@ -92,7 +85,6 @@ class MADEDensity(TableDensity):
             Interval(Integral, 1, None, closed="left"),
         ],
         "direct_connections": ["boolean"],
-        "repeated_values": ["boolean"],
     }
 
     def __init__(
@@ -103,7 +95,6 @@ class MADEDensity(TableDensity):
         conditional="auto",
         n_components="auto",
         direct_connections=True,
-        repeated_values=True,
         ordering="natural",
         n_orderings="auto",
         handle_unknown="score",
@@ -130,7 +121,6 @@ class MADEDensity(TableDensity):
         self.conditional = conditional
         self.n_components = n_components
         self.direct_connections = direct_connections
-        self.repeated_values = repeated_values
         self.ordering = ordering
         self.n_orderings = n_orderings
         self.handle_unknown = handle_unknown

@@ -48,13 +48,6 @@ class RNADEDensity(TableDensity):
         a table of one column, otherwise 200 shared out among the real columns, at
         least 10 and at most 30 for each. From 50 on, those on values that many rows
         share apart, widths start as the likelihood of values left out chooses.
-    repeated_values : bool, default=True
-        Whether real columns also model which values occur, where values repeat
-        (rounded measurements, items of a list). With a weight λ, the mass that a
-        mixture has on a cell of some 50 training rows lies on the values seen there,
-        each a box as wide as the rounding; with 1 - λ it lies as the mixture has it.
-        The λ of each column is found after training, by rows left out of the counts:
-        0 where values tell nothing. False leaves the smooth mixtures alone.
     {parameters}
 
     Attributes
@@ -89,7 +82,6 @@ class RNADEDensity(TableDensity):
             StrOptions({"auto"}),
             Interval(Integral, 1, None, closed="left"),
         ],
-        "repeated_values": ["boolean"],
     }
 
     def __init__(
@@ -99,7 +91,6 @@ class RNADEDensity(TableDensity):
         *,
         conditional="auto",
         n_components="auto",
-        repeated_values=True,
         ordering="natural",
         n_orderings="auto",
         handle_unknown="score",
@@ -125,7 +116,6 @@ class RNADEDensity(TableDensity):
         self.activation = activation
         self.conditional = conditional
         self.n_components = n_components
-        self.repeated_values = repeated_values
         self.ordering = ordering
         self.n_orderings = n_orderings
         self.handle_unknown = handle_unknown

@@ -13,7 +13,6 @@ from skdensity_ar._columns import Columns
 from skdensity_ar._device import threads_for
 from skdensity_ar._frames import rows_of
 from skdensity_ar._random import make_generator
-from skdensity_ar._repeated import add_repeats, without_repeats
 from skdensity_ar._training import TensorRows
 from skdensity_ar._validation import StrOptions, _fit_context, check_count, check_table
 from skdensity_ar.estimators._base import AGNOSTIC, BaseAutoregressiveDensity, Examples
@@ -62,15 +61,6 @@ class TableDensity(BaseAutoregressiveDensity):
         # What a real column is to a thousandth of its spread, a network that loses
         # units in every step cannot learn; other tables gain: a member for either.
         return [_EVERY_OTHER * (e % 2) for e in range(n_members)]
-
-    def _finish(self, module: Any, columns: Columns, x: Tensor) -> None:
-        if not getattr(self, "repeated_values", False):
-            return
-        rounding = [column.spec.rounding for column in columns.columns]
-        add_repeats(module, x, x.new_tensor(rounding, dtype=torch.float64))
-
-    def _reopen(self, module: Any) -> None:
-        without_repeats(module)
 
     @_fit_context(prefer_skip_nested_validation=True)
     def fit(self, X, y=None, *, X_val=None) -> Self:

@@ -140,7 +140,6 @@ OWN = {
     "conditional",
     "n_components",
     "direct_connections",
-    "repeated_values",
     "tied",
     "recurrent_layer_sizes",
     "cell",
@@ -183,7 +182,7 @@ def test_shared_parameters_have_one_name_order_and_default():
         for cls in EVERY
     ]
     assert all(others == shared[0] for others in shared)
-    assert len(shared[0]) == len(MADEDensity._parameter_constraints) - 6
+    assert len(shared[0]) == len(MADEDensity._parameter_constraints) - 5
     for cls in EVERY:  # the others lead
         names = list(signature(cls))
         own = [name for name in names if name in OWN]
