@@ -121,12 +121,12 @@ def fit_residuals(
         left = L.diagonal()
         # x - mean = L ε, so ε_t = (x_t - mean_t - Σ_<t B_t (x - mean)) / L_tt.
         B_e = np.tril(np.eye(len(order)) - left[:, None] * np.linalg.inv(L), -1)
-        well = left < _WELL_PREDICTED * spread[order]
+        well = (left < _WELL_PREDICTED * spread[order]) & (smallest[columns] < 1.0)
         for t in np.flatnonzero(well):
             d = columns[t]
             B[e, d, columns] = B_e[t]
             a[e, d] = mean[order[t]] - B_e[t] @ mean[order]
-            s[e, d] = min(max(left[t], smallest[d]), 1.0)
+            s[e, d] = max(left[t], smallest[d])
     if (s == 1.0).all():
         return None
 

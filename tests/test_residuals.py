@@ -131,3 +131,16 @@ def test_no_column_is_taken_to_be_predicted_better_than_its_floor():
     x[:, 3] = x[:, 0]
     residuals = fit_residuals(x, range(4), ORDERINGS, np.full(4, 0.25))
     assert residuals.s.min() == 0.25
+
+
+def test_a_column_whose_floor_is_its_spread_is_left_alone():
+    """Its scale would be 1, which says that a column has not been moved."""
+    rng = np.random.default_rng(0)
+    steps = (rng.random(2000) < 0.05) / 0.05**0.5
+    x = torch.tensor(np.column_stack([collinear(2000)[:, [0, 1, 3]], steps, steps]))
+    floors = np.array([1e-4, 1e-4, 1e-4, 1.3, 1.3])
+    ordering = torch.tensor([[0, 1, 2, 3, 4]])
+    residuals = fit_residuals(x, range(5), ordering, floors)
+    assert residuals is not None
+    assert residuals.s[0, 2] < 0.3
+    torch.testing.assert_close(residuals.inverse(residuals(x)[0], 0), x)
