@@ -54,12 +54,14 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "no early stopping": {"early_stopping": False},
     "no residuals": {},
     "no narrow components": {},
+    "widths not chosen": {},
     "RNADE": {},
 }
 # Ingredients that are no parameters.
 PATCHES = {
     "no residuals": (_base, "fit_residuals", lambda *args: None),
     "no narrow components": (_mixtures, "_MOST_HEAPS", 0),
+    "widths not chosen": (_mixtures, "_MANY", 10**9),  # tells where there are many
 }
 
 
