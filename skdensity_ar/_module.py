@@ -26,25 +26,33 @@ class DensityModule(nn.Module):
         Conditionals with the columns that share them; together all D columns.
     residuals : Residuals, optional
         Network and conditionals then see z, what a linear prediction leaves of x.
+    input_dropout : float
+        Share of the columns that the network does not see of a training row.
     """
 
     score_kind: ClassVar[Literal["exact", "estimate", "bound"]] = "exact"
+    column_of_input: Tensor
 
     def __init__(
         self,
         network: Network,
         blocks: Sequence[tuple[Conditional, Sequence[int]]],
         residuals: Residuals | None = None,
+        input_dropout: float = 0.0,
     ):
         super().__init__()
         self.network = network
         self.residuals = residuals
+        self.input_dropout = input_dropout
         self.conditionals: Any = nn.ModuleList(conditional for conditional, _ in blocks)
         self.columns = [list(columns) for _, columns in blocks]
         n_inputs, n_params = network.n_inputs, network.n_params
         # One block of all columns in order needs no gathering: its index is None.
         alone = len(blocks) == 1 and self.columns[0] == list(range(len(n_inputs)))
         device = network.ordering.device
+        column_of_input = [d for d, width in enumerate(n_inputs) for _ in range(width)]
+        of_input = torch.tensor(column_of_input, device=device)
+        self.register_buffer("column_of_input", of_input, persistent=False)
         for b, columns in enumerate(self.columns):
             for name, widths in (("in", n_inputs), ("out", n_params)):
                 index = None if alone else _flat_units(widths, columns).to(device)
@@ -97,7 +105,11 @@ class DensityModule(nn.Module):
         z, log_jacobian = x, x.new_zeros(())
         if self.residuals is not None:
             z, log_jacobian = self.residuals(x), -self.residuals.log_det.unsqueeze(-1)
-        params = self.network(self.encode(z), context, noise=noise)
+        u = self.encode(z)
+        if noise and self.input_dropout:
+            seen, *rest = noise
+            u, noise = u * seen, tuple(rest)
+        params = self.network(u, context, noise=noise)
         return self.log_conditionals(params, z), log_jacobian
 
     def log_prob(self, x: Tensor, context: Tensor | None = None) -> Tensor:
@@ -126,7 +138,11 @@ class DensityModule(nn.Module):
         return self.member_log_prob(x)
 
     def draw_noise(self, n: int, generator: torch.Generator) -> tuple[Tensor, ...]:
-        return self.network.draw_noise(n, generator)
+        """What the network sees of n rows, if not all, and what it draws itself."""
+        n_columns = [len(self.network.n_inputs)]
+        seen = self.network.dropout_masks(self.input_dropout, n, n_columns, generator)
+        noise = self.network.draw_noise(n, generator)
+        return *(columns[..., self.column_of_input] for columns in seen), *noise
 
     @torch.no_grad()
     def sample(

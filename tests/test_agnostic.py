@@ -148,3 +148,9 @@ def test_tied_weights_have_no_agnostic_form():
     density = NADEDensity(ordering="agnostic", tied=True)
     with pytest.raises(ValueError, match="set tied=False"):
         density.fit(two_coins(60))
+
+
+def test_columns_are_hidden_one_way():
+    density = MADEDensity(ordering="agnostic", input_dropout=0.2)
+    with pytest.raises(ValueError, match=r"input_dropout=0\.2 hides columns, which"):
+        density.fit(np.eye(12))

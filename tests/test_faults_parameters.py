@@ -52,6 +52,7 @@ WRONG = {
     "learning_rate_init": [0.0, -0.1, np.nan, "0.1", None],
     "weight_decay": [-0.1, np.nan, "0.1", None],
     "dropout": [-0.1, 1.0, 1.5, np.nan, "0.1", None],
+    "input_dropout": [-0.1, 1.0, 1.5, np.nan, "0.1", None],
     "max_grad_norm": [0.0, -1.0, np.nan, "1", None],
     "weight_averaging": [-0.1, 1.0, np.nan, "0.9", None],
     "early_stopping": NO_FLAG,

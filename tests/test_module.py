@@ -92,6 +92,38 @@ def test_a_joint_density_of_two_columns_integrates_to_one(name, kind):
     assert total.item() == pytest.approx(1.0, abs=1e-3)
 
 
+# Input dropout -----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["MADE", "NADE"])
+def test_input_dropout_hides_columns_from_those_after_them_only(name):
+    module = make_module(name, mixed_blocks(), n_members=2, dropout=0.3)
+    module.input_dropout, x = 0.25, mixed_rows(400).expand(2, -1, -1)
+    noise = module.draw_noise(400, generator(1))
+    seen, rest = noise[0], noise[1:]
+    # A column is hidden with all of its inputs, from each member's rows on their own.
+    for d, width in enumerate(module.network.n_inputs):
+        part = seen[..., module.column_of_input == d]
+        assert part.shape[-1] == width
+        if width:
+            assert (part == part[..., :1]).all()
+            assert part.unique().tolist() == pytest.approx([0.0, 1.0 / 0.75])
+            assert part[..., 0].mean() == pytest.approx(1.0, abs=0.1)
+    assert (seen[0] != seen[1]).any()
+    # The network sees less, the conditionals all.
+    params = module.network(module.encode(x) * seen, noise=rest)
+    expected = -module.log_conditionals(params, x).sum(-1)
+    assert torch.equal(module.loss(x, noise=noise), expected)
+    assert torch.equal(module.loss(x), -module.member_log_prob(x))
+
+
+def test_without_input_dropout_nothing_is_drawn_for_it():
+    module = make_module("MADE", mixed_blocks(), n_members=2, dropout=0.3)
+    masks = module.network.draw_noise(9, generator(1))
+    for mask, same in zip(masks, module.draw_noise(9, generator(1)), strict=True):
+        assert torch.equal(mask, same)
+
+
 # Samples follow the density ----------------------------------------------------------
 
 

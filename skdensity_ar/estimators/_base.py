@@ -111,6 +111,7 @@ class BaseAutoregressiveDensity(
         "learning_rate_init": [Interval(Real, 0, None, closed="neither")],
         "weight_decay": [Interval(Real, 0, None, closed="left")],
         "dropout": [StrOptions({"auto"}), Interval(Real, 0, 1, closed="left")],
+        "input_dropout": [Interval(Real, 0, 1, closed="left")],
         "max_grad_norm": [Interval(Real, 0, None, closed="neither")],
         "weight_averaging": [Interval(Real, 0, 1, closed="left")],
         "early_stopping": ["boolean"],
@@ -311,6 +312,11 @@ class BaseAutoregressiveDensity(
         generator: torch.Generator,
     ) -> Any:
         """Make the module that trains on the rows x."""
+        if self._is_agnostic and self.input_dropout > 0.0:
+            raise ValueError(
+                f"input_dropout={self.input_dropout} hides columns, which "
+                "ordering='agnostic' does by itself; set input_dropout=0."
+            )
         orderings = self._orderings(columns, len(x), generator)
         floors = np.array([c.spec.scale_floor for c in columns.columns])
         residuals = None  # what an ordering leaves is nothing to the other orderings
@@ -390,7 +396,7 @@ class BaseAutoregressiveDensity(
         made.reset_parameters(generator, torch.stack(alone))
         if self._is_agnostic:
             return AgnosticModule(made, blocks)
-        return DensityModule(made, blocks, residuals)
+        return DensityModule(made, blocks, residuals, self.input_dropout)
 
     def _split(
         self, n_train: int, n_all: int, n_members: int, generator: torch.Generator

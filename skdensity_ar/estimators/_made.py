@@ -104,6 +104,7 @@ class MADEDensity(TableDensity):
         learning_rate_init=0.01,
         weight_decay=0.01,
         dropout="auto",
+        input_dropout=0.0,
         max_grad_norm=1.0,
         weight_averaging=0.95,
         early_stopping=True,
@@ -130,6 +131,7 @@ class MADEDensity(TableDensity):
         self.learning_rate_init = learning_rate_init
         self.weight_decay = weight_decay
         self.dropout = dropout
+        self.input_dropout = input_dropout
         self.max_grad_norm = max_grad_norm
         self.weight_averaging = weight_averaging
         self.early_stopping = early_stopping

@@ -160,6 +160,7 @@ class RNNRNADE(SequenceDensity):
         learning_rate_init=0.01,
         weight_decay=0.01,
         dropout="auto",
+        input_dropout=0.0,
         max_grad_norm=1.0,
         weight_averaging=0.95,
         early_stopping=True,
@@ -191,6 +192,7 @@ class RNNRNADE(SequenceDensity):
         self.learning_rate_init = learning_rate_init
         self.weight_decay = weight_decay
         self.dropout = dropout
+        self.input_dropout = input_dropout
         self.max_grad_norm = max_grad_norm
         self.weight_averaging = weight_averaging
         self.early_stopping = early_stopping

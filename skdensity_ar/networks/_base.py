@@ -39,7 +39,7 @@ class Members(nn.Module):
         """An unset parameter of every member."""
         return nn.Parameter(torch.empty((*self.members, *shape), **self._factory))
 
-    def _dropout_masks(
+    def dropout_masks(
         self, share: Dropout, n: int, sizes: Sequence[int], generator: torch.Generator
     ) -> Noise:
         """Masks (..., n, size) that drop this share of units and scale up the rest.
@@ -151,7 +151,7 @@ class Network(Members):
 
     def draw_noise(self, n: int, generator: torch.Generator) -> Noise:
         """Dropout masks for n rows, one per hidden layer: (..., n, units)."""
-        return self._dropout_masks(self.dropout, n, self.hidden_layer_sizes, generator)
+        return self.dropout_masks(self.dropout, n, self.hidden_layer_sizes, generator)
 
     def forward(
         self, u: Tensor, context: Tensor | None = None, *, noise: Noise = ()

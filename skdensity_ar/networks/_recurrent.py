@@ -88,7 +88,7 @@ class Recurrent(Members):
 
     def draw_noise(self, n: int, generator: torch.Generator) -> Noise:
         """Dropout masks for n frames, one per layer: (..., n, units)."""
-        return self._dropout_masks(self.dropout, n, self.layer_sizes, generator)
+        return self.dropout_masks(self.dropout, n, self.layer_sizes, generator)
 
     def start(self, n: int) -> State:
         """The learned state before the first frame, in n lanes."""
