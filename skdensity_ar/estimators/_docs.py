@@ -39,9 +39,9 @@ dropout : float or "auto", default="auto"
     real columns that have 50 rows per column or more it is 0 for the first, third, …
     ordering and 0.1 for the others.
 input_dropout : float, default=0.0
-    Share of the columns that each training row hides from those visited after them.
-    Against learning by heart where many columns tell the same; 0.2 or 0.3, with more
-    epochs, where rows are few. ordering="agnostic" hides columns by itself.
+    Share of the columns that each training row hides from those visited after them:
+    0.2 or 0.3, with more epochs, are worth a try where rows are few. `dropout` alone
+    leaves the direct connections. ordering="agnostic" hides columns by itself.
 max_grad_norm : float, default=1.0
     Longer gradients are scaled down to this norm.
 weight_averaging : float, default=0.95
