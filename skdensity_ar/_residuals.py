@@ -66,7 +66,7 @@ class Residuals(nn.Module):
         """The rows (n, D) of member e with these z."""
         x = z.clone()
         for d in self.ordering[e].tolist():
-            if self.s[e, d] != 1.0:
+            if self.B[e, d].any():
                 predicted = self.a[e, d] + compress(x) @ self.B[e, d]
                 x[:, d] = predicted + self.s[e, d] * z[:, d]
         return x
@@ -121,13 +121,13 @@ def fit_residuals(
         left = L.diagonal()
         # x - mean = L ε, so ε_t = (x_t - mean_t - Σ_<t B_t (x - mean)) / L_tt.
         B_e = np.tril(np.eye(len(order)) - left[:, None] * np.linalg.inv(L), -1)
-        well = (left < _WELL_PREDICTED * spread[order]) & (smallest[columns] < 1.0)
+        well = left < _WELL_PREDICTED * spread[order]
         for t in np.flatnonzero(well):
             d = columns[t]
             B[e, d, columns] = B_e[t]
             a[e, d] = mean[order[t]] - B_e[t] @ mean[order]
-            s[e, d] = max(left[t], smallest[d])
-    if (s == 1.0).all():
+            s[e, d] = min(max(left[t], smallest[d]), 1.0)
+    if not B.any():
         return None
 
     def tensor(values: np.ndarray) -> Tensor:

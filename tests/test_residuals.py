@@ -133,8 +133,8 @@ def test_no_column_is_taken_to_be_predicted_better_than_its_floor():
     assert residuals.s.min() == 0.25
 
 
-def test_a_column_whose_floor_is_its_spread_is_left_alone():
-    """Its scale would be 1, which says that a column has not been moved."""
+def test_a_column_whose_floor_is_its_spread_is_moved_back():
+    """Its scale is 1, as that of columns that are not moved."""
     rng = np.random.default_rng(0)
     steps = (rng.random(2000) < 0.05) / 0.05**0.5
     x = torch.tensor(np.column_stack([collinear(2000)[:, [0, 1, 3]], steps, steps]))
@@ -143,4 +143,6 @@ def test_a_column_whose_floor_is_its_spread_is_left_alone():
     residuals = fit_residuals(x, range(5), ordering, floors)
     assert residuals is not None
     assert residuals.s[0, 2] < 0.3
+    assert residuals.s[0, 4] == 1.0
+    assert residuals.B[0, 4].any()
     torch.testing.assert_close(residuals.inverse(residuals(x)[0], 0), x)
