@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from skdensity_ar._residuals import Residuals
 from skdensity_ar.conditionals import Conditional
-from skdensity_ar.networks import Network
+from skdensity_ar.networks import Dropout, Network
 
 
 class DensityModule(nn.Module):
@@ -73,6 +73,10 @@ class DensityModule(nn.Module):
     def n_weights(self) -> int:
         """Weights of all members: multiplications of one pass of one row."""
         return sum(p.numel() for p in self.parameters())
+
+    def set_dropout(self, dropout: Dropout, input_dropout: float) -> None:
+        """Change what is drawn by `draw_noise` from now on."""
+        self.network.dropout, self.input_dropout = dropout, input_dropout
 
     def encode(self, x: Tensor) -> Tensor:
         """Values (..., D) -> network inputs (..., U)."""

@@ -23,7 +23,7 @@ from skdensity_ar._innovations import Innovations
 from skdensity_ar._module import DensityModule
 from skdensity_ar._training import shuffle
 from skdensity_ar.conditionals import compress
-from skdensity_ar.networks import Network, Recurrent, State
+from skdensity_ar.networks import Dropout, Network, Recurrent, State
 
 # Lanes and steps that scoring runs at a time, whatever the sequences: a score must not
 # depend on what comes with it, and products of another shape round otherwise.
@@ -279,6 +279,10 @@ class SequenceModule(nn.Module):
     def n_weights(self) -> int:
         """Weights of all members: multiplications of one pass of one frame."""
         return sum(p.numel() for p in self.parameters())
+
+    def set_dropout(self, dropout: Dropout, input_dropout: float) -> None:
+        self.recurrent.dropout = dropout
+        self.frame.set_dropout(dropout, input_dropout)
 
     def table(self, x: Tensor, lengths: np.ndarray) -> Table:
         """Lay out sequences (N, D) of these lengths for `SequenceRows` and scoring."""

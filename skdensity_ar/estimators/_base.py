@@ -209,6 +209,9 @@ class BaseAutoregressiveDensity(
         if warm:
             self._check_warm_start()
             module = copy.deepcopy(self.module_).to(device)
+            n_orderings = len(module.network.ordering)
+            dropout = self._dropout(columns, n_rows, n_orderings)
+            module.set_dropout(dropout, self.input_dropout)
         else:
             seen = None if lengths is None else lengths[:n_train]
             module = self._make_module(columns, x[:n_rows], seen, generator)
@@ -312,11 +315,6 @@ class BaseAutoregressiveDensity(
         generator: torch.Generator,
     ) -> Any:
         """Make the module that trains on the rows x."""
-        if self._is_agnostic and self.input_dropout > 0.0:
-            raise ValueError(
-                f"input_dropout={self.input_dropout} hides columns, which "
-                "ordering='agnostic' does by itself; set input_dropout=0."
-            )
         orderings = self._orderings(columns, len(x), generator)
         floors = np.array([c.spec.scale_floor for c in columns.columns])
         residuals = None  # what an ordering leaves is nothing to the other orderings
@@ -342,6 +340,11 @@ class BaseAutoregressiveDensity(
     def _dropout(
         self, columns: Columns, n_rows: int, n_orderings: int
     ) -> float | list[float]:
+        if self._is_agnostic and self.input_dropout > 0.0:
+            raise ValueError(
+                f"input_dropout={self.input_dropout} hides columns, which "
+                "ordering='agnostic' does by itself; set input_dropout=0."
+            )
         if self.dropout != "auto":
             return float(self.dropout)
         n_members = 1 if self._is_agnostic else n_orderings

@@ -1,6 +1,6 @@
 """u -> params: which columns, and which frames, reach which conditional."""
 
-from skdensity_ar.networks._base import ACTIVATIONS, Network
+from skdensity_ar.networks._base import ACTIVATIONS, Dropout, Network
 from skdensity_ar.networks._eonade import EoNADE
 from skdensity_ar.networks._made import MADE
 from skdensity_ar.networks._nade import NADE
@@ -11,6 +11,7 @@ __all__ = [
     "CELLS",
     "MADE",
     "NADE",
+    "Dropout",
     "EoNADE",
     "Network",
     "Recurrent",

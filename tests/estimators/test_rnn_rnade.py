@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import pickle
 import random
 
@@ -445,6 +446,17 @@ def test_warm_start_of_another_network(name):
     with pytest.raises(ValueError, match=f"warm_start=True .* {name}="):
         density.set_params(**{name: CHANGED[name]}).fit(X)
     np.testing.assert_array_equal(density.score_samples(X), before)
+
+
+@pytest.mark.parametrize("name", ["dropout", "input_dropout"])
+def test_warm_start_goes_on_with_the_dropout_asked_for(name):
+    X = sequences()
+    options = {"warm_start": True, "early_stopping": False, "dropout": 0.0}
+    first = small(RNNRNADE, **options).fit(X)
+    again = [copy.deepcopy(first).set_params(**{name: p}).fit(X) for p in (0.0, 0.5)]
+    modules = [density.module_ for density in again]
+    for weights in zip(*(m.parameters() for m in modules), strict=True):
+        assert not torch.equal(*weights)
 
 
 def test_warm_start_of_a_network_without_lags():

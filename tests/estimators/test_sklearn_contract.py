@@ -506,6 +506,16 @@ def test_warm_start_continues_where_the_last_fit_ended():
     assert density.score(X) < first
 
 
+@pytest.mark.parametrize("name", ["dropout", "input_dropout"])
+@pytest.mark.parametrize("cls", [NADEDensity, MADEDensity, RNADEDensity])
+def test_warm_start_goes_on_with_the_dropout_asked_for(cls, name):
+    X = (reals(200) > 0).astype(float) if cls is NADEDensity else reals(200)
+    first = small(cls, warm_start=True, early_stopping=False, dropout=0.0).fit(X)
+    again = [copy.deepcopy(first).set_params(**{name: p}).fit(X) for p in (0.0, 0.5)]
+    scores = [density.score(X) for density in again]
+    assert abs(scores[0] - scores[1]) > 1e-3
+
+
 def test_X_val_is_what_early_stopping_watches():
     X, X_val = reals(300), reals(200, seed=1)
     density = small(RNADEDensity, n_orderings=1, max_iter=30).fit(X, X_val=X_val)
