@@ -51,6 +51,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "dropout 0": {"dropout": 0.0},
     "dropout 0.2": {"dropout": 0.2},
     "5 components": {"n_components": 5},
+    "no waves": {"n_frequencies": 0},
     "no early stopping": {"early_stopping": False},
     "no residuals": {},
     "no narrow components": {},

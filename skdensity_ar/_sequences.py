@@ -13,7 +13,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 import torch
@@ -270,6 +270,11 @@ class SequenceModule(nn.Module):
     def network(self) -> Network:
         """The network within a frame."""
         return self.frame.network
+
+    @property
+    def conditionals(self) -> Any:
+        """Those of a frame's columns."""
+        return self.frame.conditionals
 
     @property
     def n_members(self) -> int:

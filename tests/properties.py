@@ -34,6 +34,7 @@ from skdensity_ar.conditionals import (
     Mixture,
     PointMass,
 )
+from skdensity_ar.estimators._build import column_widths
 from skdensity_ar.networks import MADE, NADE, EoNADE, Network, Recurrent
 from skdensity_ar.networks._base import Members
 from tests import reference
@@ -135,12 +136,9 @@ def make_module(
     **kwargs,
 ) -> DensityModule:
     """A network of `NETWORKS` with random weights, times the conditionals."""
-    by_column = {d: conditional for conditional, columns in blocks for d in columns}
-    n_inputs = [by_column[d].n_inputs for d in range(len(by_column))]
-    n_params = [by_column[d].n_params for d in range(len(by_column))]
-    network = make_network(
-        name, n_inputs, n_params, ordering, n_members=n_members, dtype=dtype, **kwargs
-    )
+    n_inputs, n_params, n_direct = column_widths(blocks)
+    kwargs = {"n_direct": n_direct, "n_members": n_members, "dtype": dtype, **kwargs}
+    network = make_network(name, n_inputs, n_params, ordering, **kwargs)
     agnostic = isinstance(network, EoNADE)
     return (AgnosticModule if agnostic else DensityModule)(network, blocks)
 
@@ -260,6 +258,9 @@ def check_reach(network: Network, u: Tensor) -> None:
             )
             reached |= jacobian != 0.0
         before = m_in[None, :] < m_out[:, None]
+        if not member.hidden_layer_sizes:  # the others reach hidden units only
+            direct = reference.direct_units(member.n_inputs, member.n_direct)
+            before, reached = before[:, direct], reached[:, direct]
         assert reached[before].all(), "an earlier column is not seen"
 
 
@@ -594,7 +595,8 @@ def _twin_encode(conditional: Conditional, x: float) -> list[float]:
     if isinstance(conditional, Categorical):
         return reference.one_hot(x, conditional.n_params).tolist()
     if isinstance(conditional, Mixture):
-        return [reference.compress(x)]
+        seen = reference.compress(x)
+        return [seen, *reference.waves(seen, conditional.n_frequencies)]
     return [x][: conditional.n_inputs]
 
 
@@ -617,6 +619,7 @@ def twin_params(
         layers = [(w[f"W{layer}"], w[f"b{layer}"]) for layer in range(depth)]
         made = isinstance(network, MADE)
         params = reference.made_params if made else reference.eonade_params
+        shared["n_direct"] = network.n_direct
         return params(u, ordering, layers, w.get("V"), w["c"], w.get("A"), **shared)
     return reference.nade_params(
         u,

@@ -194,6 +194,12 @@ def _with_context(
     return layers, c
 
 
+def direct_units(n_inputs: Sequence[int], n_direct: Sequence[int]) -> list[int]:
+    """Flat indices of the first n_direct[d] inputs of every column."""
+    columns = zip(units_of(n_inputs), n_direct, strict=True)
+    return [unit for units, n in columns for unit in units[:n]]
+
+
 def made_params(
     u: Array,
     ordering: Sequence[int],
@@ -204,6 +210,7 @@ def made_params(
     *,
     n_inputs: Sequence[int],
     n_params: Sequence[int],
+    n_direct: Sequence[int],
     g: Activation = relu,
     context: Array | None = None,
     C: Array | None = None,
@@ -212,8 +219,9 @@ def made_params(
     """Parameters of every column.
 
     h⁰ = u,  hˡ = g(bˡ + (Wˡ ⊙ M^Wˡ) hˡ⁻¹)         (2015, eq. 7-8)
-    params = c + (V ⊙ M^V) hᴸ + (A ⊙ M^A) u          (2015, eq. 9-10)
+    params = c + (V ⊙ M^V) hᴸ + (A ⊙ M^A) u_direct   (2015, eq. 9-10)
 
+    u_direct are the first `n_direct` inputs of each column.
     A context adds C context to c and, where it goes there, C_hidden context to b¹.
     """
     layers, c = _with_context(layers, c, context, C, C_hidden)
@@ -222,7 +230,9 @@ def made_params(
     m_out, _ = made_degrees(ordering, n_params, ())
     out = c.copy()
     if A is not None:
-        out = out + (A * made_output_mask(m_out, m_in)) @ u
+        direct = direct_units(n_inputs, n_direct)
+        m_direct = [m_in[unit] for unit in direct]
+        out = out + (A * made_output_mask(m_out, m_direct)) @ u[direct]
     h, m = u, m_in
     for (W, b), m_next in zip(layers, m_hidden, strict=True):
         h = g(b + (W * made_hidden_mask(m_next, m)) @ h)
@@ -242,6 +252,7 @@ def eonade_params(
     *,
     n_inputs: Sequence[int],
     n_params: Sequence[int],
+    n_direct: Sequence[int],
     g: Activation = relu,
     context: Array | None = None,
     C: Array | None = None,
@@ -249,9 +260,10 @@ def eonade_params(
 ) -> list[Array]:
     """Parameters of every column, each by a pass that sees the columns before it.
 
-    h⁰ = [u ⊙ v, v],  hˡ = g(bˡ + Wˡ hˡ⁻¹),  params = c + V hᴸ + A h⁰
+    h⁰ = [u ⊙ v, v],  hˡ = g(bˡ + Wˡ hˡ⁻¹),  params = c + V hᴸ + A [u_direct ⊙ v, v]
 
-    with v_d = 1 for the columns d before it (2014, section 3). A context adds
+    with v_d = 1 for the columns d before it (2014, section 3) and u_direct the first
+    `n_direct` inputs of each column. A context adds
     C context to c and, where it goes there, C_hidden context to b¹.
     """
     layers, c = _with_context(layers, c, context, C, C_hidden)
@@ -263,14 +275,15 @@ def eonade_params(
             v[earlier] = 1.0
             for unit in inputs[earlier]:
                 seen[unit] = u[unit]
-        h = h_0 = np.concatenate([seen, v])
+        h = np.concatenate([seen, v])
         for W, b in layers:
             h = g(b + W @ h)
         out = c.copy()
         if V is not None:
             out = out + V @ h
         if A is not None:
-            out = out + A @ h_0
+            direct = direct_units(n_inputs, n_direct)
+            out = out + A @ np.concatenate([seen[direct], v])
         params[d] = out[outputs[d]]
     return [params[d] for d in range(len(n_params))]
 
@@ -321,6 +334,15 @@ def compress(x: float, far: float = 5.0) -> float:
     if abs(x) <= far:
         return x
     return math.copysign(far + math.log1p(abs(x) - far), x)
+
+
+def waves(x: float, n_frequencies: int) -> list[float]:
+    """sin(2ᵏ x) / 2ᵏ for k = 0 … n_frequencies - 1, then cos(2ᵏ x) / 2ᵏ."""
+    return [
+        wave(2**k * x) / 2**k
+        for wave in (math.sin, math.cos)
+        for k in range(n_frequencies)
+    ]
 
 
 def bernoulli_log_mass(logit: float, x: float) -> float:

@@ -41,6 +41,7 @@ WRONG = {
     "activation": ["gelu", None, torch.relu],
     "conditional": ["gaussian", "Bernoulli", None, 3, ["categorical"]],
     "n_components": NO_COUNT,
+    "n_frequencies": [-1, 17, 1.5, np.nan, "4", None],
     "direct_connections": NO_FLAG,
     "tied": NO_FLAG,
     "ordering": ["sorted", 3, None, 0.5],

@@ -31,7 +31,7 @@ def real_blocks(kind: str, n_columns: int = 4):
 def mixed_blocks():
     """Every kind of column in one table, those of a kind not side by side."""
     return [
-        mixture_block("gaussian_mixture", [4, 1]),
+        mixture_block("gaussian_mixture", [4, 1], n_frequencies=2),
         (Bernoulli(), [2]),
         (PointMass(), [0]),
         (Categorical(3), [5, 3]),

@@ -42,6 +42,9 @@ class Conditional(nn.Module):
         a category not seen in training; standardised numbers; numbers as they are.
     n_inputs : int
         Network inputs per column.
+    n_direct : int or None
+        The first so many of them, or all, reach the parameters of later columns by
+        direct connections too, where a network has these.
     n_params : int
         Parameters per column.
     """
@@ -49,6 +52,7 @@ class Conditional(nn.Module):
     support: ClassVar[Literal["binary", "category", "real", "raw"]]
     n_inputs: int
     n_params: int
+    n_direct: int | None = None
 
     @classmethod
     def for_columns(
@@ -88,6 +92,10 @@ class Conditional(nn.Module):
 
         Only real columns ever are. What is not in units of the values stays.
         """
+        return self
+
+    def with_frequencies(self, n_frequencies: int) -> Conditional:
+        """The conditional whose inputs show so many waves of a number as well."""
         return self
 
     def select(self, index: int, member: int = 0) -> Conditional:

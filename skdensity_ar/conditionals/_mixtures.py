@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from typing import ClassVar, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import torch
 from torch import Tensor
@@ -94,10 +94,12 @@ class Mixture(Conditional):
         grows without bound where nothing bounds its scale.
     background : float
         Mass of the standard Cauchy density under the mixture.
+    n_frequencies : int
+        Waves that the network sees of a value besides the value itself.
     """
 
     support = "real"
-    n_inputs = 1
+    n_direct = 1
     kernel: ClassVar[Kernel]
     log_scale_max: ClassVar[float] = 40.0  # exp() of more overflows float32 if squared
     scale_floor: Tensor
@@ -108,8 +110,11 @@ class Mixture(Conditional):
         n_components: int,
         scale_floor: Tensor,
         background: float = BACKGROUND_MASS,
+        n_frequencies: int = 0,
     ):
         super().__init__()
+        self.n_frequencies = n_frequencies
+        self.n_inputs = 1 + 2 * n_frequencies
         self.n_components = n_components
         self.n_params = 3 * n_components
         self.background = background
@@ -131,11 +136,24 @@ class Mixture(Conditional):
         return z_alpha, mu, z_sigma.clamp(max=self.log_scale_max).exp() + floor
 
     def divided(self, by: Tensor) -> Mixture:
-        floor = self.scale_floor / by.double().unsqueeze(-2)
-        return type(self)(self.n_components, floor, self.background)
+        return self._replaced(scale_floor=self.scale_floor / by.double().unsqueeze(-2))
+
+    def with_frequencies(self, n_frequencies: int) -> Mixture:
+        return self._replaced(n_frequencies=n_frequencies)
+
+    def _replaced(self, **changed: Any) -> Mixture:
+        names = ("n_components", "scale_floor", "background", "n_frequencies")
+        return type(self)(**{name: getattr(self, name) for name in names} | changed)
 
     def encode(self, x: Tensor) -> Tensor:
-        return compress(x).unsqueeze(-1)
+        """The value, compressed, and its waves sin(2ᵏ x) / 2ᵏ and cos(2ᵏ x) / 2ᵏ."""
+        x = compress(x).unsqueeze(-1)
+        if self.n_frequencies == 0:
+            return x
+        k = torch.arange(self.n_frequencies, dtype=x.dtype, device=x.device)
+        frequency = 2.0**k
+        angle = x * frequency
+        return torch.cat([x, angle.sin() / frequency, angle.cos() / frequency], -1)
 
     def log_prob(self, params: Tensor, x: Tensor) -> Tensor:
         if params.requires_grad and torch.is_grad_enabled() and not x.requires_grad:
@@ -181,7 +199,7 @@ class Mixture(Conditional):
 
     def adapted(self, x: Tensor) -> Mixture:
         x = x.view(-1, *x.shape[-2:])
-        one = type(self)(self.n_components, self.scale_floor, self.background)
+        one = self._replaced()
         one.unit = torch.stack([self._start(x_e)[3] for x_e in x]).unsqueeze(1)
         return one
 

@@ -278,7 +278,14 @@ class BaseAutoregressiveDensity(
         n_orderings = self.n_orderings
         if n_orderings == "auto":  # as many as there are
             n_orderings = len(network.ordering)
+        of_mixtures = {}
+        for c in self.module_.conditionals:
+            for name in ("n_components", "n_frequencies"):
+                fitted, value = getattr(c, name, None), getattr(self, name, "auto")
+                if fitted is not None and value != "auto":
+                    of_mixtures[name] = (fitted, value)
         return {
+            **of_mixtures,
             "hidden_layer_sizes": (network.hidden_layer_sizes, asked),
             "activation": (network.activation, self.activation),
             "ordering": (
@@ -335,7 +342,9 @@ class BaseAutoregressiveDensity(
     ) -> list[tuple[Conditional, list[int]]]:
         K: Any = getattr(self, "n_components", "auto")
         K = self._auto_components(columns, n_rows) if K == "auto" else K
-        return conditional_blocks(columns, K, device)
+        F: Any = getattr(self, "n_frequencies", 0)
+        F = self._auto_frequencies(columns, n_rows) if F == "auto" else F
+        return conditional_blocks(columns, K, F, device)
 
     def _dropout(
         self, columns: Columns, n_rows: int, n_orderings: int
@@ -375,7 +384,7 @@ class BaseAutoregressiveDensity(
             x, s = residuals(x), residuals.s
             blocks = [(c.divided(s[:, columns]), columns) for c, columns in blocks]
         blocks = [(c.adapted(x[..., columns]), columns) for c, columns in blocks]
-        n_inputs, n_params = column_widths(blocks)
+        n_inputs, n_params, n_direct = column_widths(blocks)
         sizes = layer_sizes(self.hidden_layer_sizes, "hidden_layer_sizes")
         widths = (sum(n_inputs), *sizes, sum(n_params))
         n_weights = sum(before * after for before, after in pairwise(widths))
@@ -387,6 +396,7 @@ class BaseAutoregressiveDensity(
             n_inputs,
             n_params,
             orderings,
+            n_direct=n_direct,
             hidden_layer_sizes=sizes,
             activation=self.activation,
             dtype=x.dtype,

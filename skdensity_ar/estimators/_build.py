@@ -21,31 +21,31 @@ _COPIES_OF_WEIGHTS = 6
 
 
 def conditional_blocks(
-    columns: Columns, n_components: int, device: torch.device
+    columns: Columns, n_components: int, n_frequencies: int, device: torch.device
 ) -> list[tuple[Conditional, list[int]]]:
     """Group the columns that one call can evaluate; a conditional for each group."""
     groups: dict[tuple, list[int]] = {}
     for d, column in enumerate(columns.columns):
         key = (column.conditional, column.spec.n_categories)
         groups.setdefault(key, []).append(d)
-    return [
-        (
-            conditional.for_columns(
-                [columns.columns[d].spec for d in members], n_components=n_components
-            ).to(device),
-            members,
-        )
-        for (conditional, _), members in groups.items()
-    ]
+    blocks = []
+    for (cls, _), members in groups.items():
+        specs = [columns.columns[d].spec for d in members]
+        conditional = cls.for_columns(specs, n_components=n_components)
+        conditional = conditional.with_frequencies(n_frequencies).to(device)
+        blocks.append((conditional, members))
+    return blocks
 
 
 def column_widths(
     blocks: Sequence[tuple[Conditional, Sequence[int]]],
-) -> tuple[list[int], list[int]]:
-    """Read off how many inputs and parameters every column has."""
+) -> tuple[list[int], list[int], list[int]]:
+    """Read off how many inputs, parameters and direct inputs every column has."""
     by_column = {d: conditional for conditional, members in blocks for d in members}
     ordered = [by_column[d] for d in range(len(by_column))]
-    return [c.n_inputs for c in ordered], [c.n_params for c in ordered]
+    n_inputs = [c.n_inputs for c in ordered]
+    n_direct = [c.n_inputs if c.n_direct is None else c.n_direct for c in ordered]
+    return n_inputs, [c.n_params for c in ordered], n_direct
 
 
 def check_memory(

@@ -45,6 +45,11 @@ class MADEDensity(TableDensity):
         a table of one column, otherwise 200 shared out among the real columns, at
         least 10 and at most 30 for each. From 50 on, those on values that many rows
         share apart, widths start as the likelihood of values left out chooses.
+    n_frequencies : int or "auto", default="auto"
+        F: of a real value x, in units of its spread, hidden units see sin(2ᵏ x) / 2ᵏ
+        and cos(2ᵏ x) / 2ᵏ for k = 0 … F - 1 besides x itself, so that what comes after
+        may depend on it in detail [2]_. 0 is the paper's model. "auto" is 8, and 2
+        for fewer than 50 rows per column.
     direct_connections : bool, default=True
         Whether A is there.
     {parameters}
@@ -62,6 +67,8 @@ class MADEDensity(TableDensity):
     ----------
     .. [1] M. Germain, K. Gregor, I. Murray, H. Larochelle (2015). MADE: Masked
        Autoencoder for Distribution Estimation. ICML.
+    .. [2] M. Tancik et al. (2020). Fourier Features Let Networks Learn High Frequency
+       Functions in Low Dimensional Domains. NeurIPS.
 
     Examples
     --------
@@ -84,6 +91,10 @@ class MADEDensity(TableDensity):
             StrOptions({"auto"}),
             Interval(Integral, 1, None, closed="left"),
         ],
+        "n_frequencies": [
+            StrOptions({"auto"}),
+            Interval(Integral, 0, 16, closed="both"),
+        ],
         "direct_connections": ["boolean"],
     }
 
@@ -94,6 +105,7 @@ class MADEDensity(TableDensity):
         *,
         conditional="auto",
         n_components="auto",
+        n_frequencies="auto",
         direct_connections=True,
         ordering="natural",
         n_orderings="auto",
@@ -121,6 +133,7 @@ class MADEDensity(TableDensity):
         self.activation = activation
         self.conditional = conditional
         self.n_components = n_components
+        self.n_frequencies = n_frequencies
         self.direct_connections = direct_connections
         self.ordering = ordering
         self.n_orderings = n_orderings

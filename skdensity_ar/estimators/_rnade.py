@@ -48,6 +48,11 @@ class RNADEDensity(TableDensity):
         a table of one column, otherwise 200 shared out among the real columns, at
         least 10 and at most 30 for each. From 50 on, those on values that many rows
         share apart, widths start as the likelihood of values left out chooses.
+    n_frequencies : int or "auto", default="auto"
+        F: of a real value x, in units of its spread, hidden units see sin(2ᵏ x) / 2ᵏ
+        and cos(2ᵏ x) / 2ᵏ for k = 0 … F - 1 besides x itself, so that what comes after
+        may depend on it in detail [2]_. 0 is the paper's model. "auto" is 8, and 2
+        for fewer than 50 rows per column.
     {parameters}
 
     Attributes
@@ -62,6 +67,8 @@ class RNADEDensity(TableDensity):
     ----------
     .. [1] B. Uria, I. Murray, H. Larochelle (2013). RNADE: The real-valued neural
        autoregressive density-estimator. NIPS.
+    .. [2] M. Tancik et al. (2020). Fourier Features Let Networks Learn High Frequency
+       Functions in Low Dimensional Domains. NeurIPS.
 
     Examples
     --------
@@ -82,6 +89,10 @@ class RNADEDensity(TableDensity):
             StrOptions({"auto"}),
             Interval(Integral, 1, None, closed="left"),
         ],
+        "n_frequencies": [
+            StrOptions({"auto"}),
+            Interval(Integral, 0, 16, closed="both"),
+        ],
     }
 
     def __init__(
@@ -91,6 +102,7 @@ class RNADEDensity(TableDensity):
         *,
         conditional="auto",
         n_components="auto",
+        n_frequencies="auto",
         ordering="natural",
         n_orderings="auto",
         handle_unknown="score",
@@ -117,6 +129,7 @@ class RNADEDensity(TableDensity):
         self.activation = activation
         self.conditional = conditional
         self.n_components = n_components
+        self.n_frequencies = n_frequencies
         self.ordering = ordering
         self.n_orderings = n_orderings
         self.handle_unknown = handle_unknown

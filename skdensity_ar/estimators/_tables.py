@@ -53,6 +53,11 @@ class TableDensity(BaseAutoregressiveDensity):
             return 120
         return min(max(200 // n_real, 10), 30)
 
+    def _auto_frequencies(self, columns: Columns, n_rows: int) -> int:
+        if len(columns.columns) == 1:  # nothing comes after it
+            return 0
+        return 2 if _are_few(n_rows, columns) else 8
+
     def _auto_dropout(
         self, columns: Columns, n_rows: int, n_members: int
     ) -> float | list[float]:

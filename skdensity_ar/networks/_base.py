@@ -10,6 +10,8 @@ from typing import Any, Self
 import torch
 from torch import Tensor, nn
 
+from skdensity_ar.networks import _masks
+
 ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "logistic": torch.sigmoid,
     "relu": torch.relu,
@@ -96,6 +98,9 @@ class Network(Members):
         Widths per column.
     ordering : Tensor of int, shape (D,) or (members, D)
         Permutation(s) of the columns.
+    n_direct : sequence of int, optional
+        Of a column's inputs the first so many have direct connections, where the
+        network makes them; by default all.
     hidden_layer_sizes : sequence of int
         Hidden units per layer.
     activation : {"logistic", "relu", "tanh"}
@@ -111,6 +116,7 @@ class Network(Members):
     """
 
     ordering: Tensor
+    _direct_units: Tensor  # (*members, Σ n_direct)
 
     def __init__(
         self,
@@ -118,6 +124,7 @@ class Network(Members):
         n_params: Sequence[int],
         ordering: Tensor,
         *,
+        n_direct: Sequence[int] | None = None,
         hidden_layer_sizes: Sequence[int],
         activation: str = "relu",
         dropout: Dropout = 0.0,
@@ -129,12 +136,28 @@ class Network(Members):
         super().__init__(ordering.shape[:-1], dtype=dtype, device=device)
         self.n_inputs = tuple(n_inputs)
         self.n_params = tuple(n_params)
+        self.n_direct = tuple(n_inputs if n_direct is None else n_direct)
+        if self.n_direct != self.n_inputs:  # no gathering where all are direct
+            units = _masks.first_units(self.n_inputs, self.n_direct)
+            index = torch.tensor(units, device=device).expand(*self.members, -1)
+            self.register_buffer("_direct_units", index, persistent=False)
         self.hidden_layer_sizes = tuple(hidden_layer_sizes)
         self.activation = activation
         self.dropout = dropout
         self.n_context = n_context
         self.context_to = context_to
         self.register_buffer("ordering", ordering.to(device))
+
+    @property
+    def direct_units(self) -> Tensor | None:
+        """The flat inputs that have direct connections; None where all do."""
+        if self.n_direct == self.n_inputs:
+            return None
+        return self._direct_units.view(-1, sum(self.n_direct))[0]
+
+    def _direct(self, u: Tensor) -> Tensor:
+        """Those inputs of u (..., U)."""
+        return u if self.direct_units is None else u[..., self.direct_units]
 
     @property
     def n_activations(self) -> int:

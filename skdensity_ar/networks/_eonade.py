@@ -18,7 +18,7 @@ class EoNADE(FeedForward):
 
         h⁰ = [u ⊙ v, v]                               (2014, section 3: mask as input)
         hˡ = g(bˡ + Wˡ hˡ⁻¹)
-        params = c + V hᴸ + A h⁰
+        params = c + V hᴸ + A [u_direct ⊙ v, v]
 
     v_d = 1 where column d is visible. The parameters of every column that is not are
     those of p(x_d | visible columns), whatever these are, so the same weights serve
@@ -51,7 +51,7 @@ class EoNADE(FeedForward):
         self.register_buffer("ordering", ordering.to(first.device))
         self.direct = direct or not self.hidden_layer_sizes
         D, n_out = len(self.n_inputs), sum(self.n_params)
-        n_before = n_seen = sum(self.n_inputs) + D
+        n_before = sum(self.n_inputs) + D
         for layer, size in enumerate(self.hidden_layer_sizes):
             self.register_parameter(f"W{layer}", self._weights(size, n_before))
             self.register_parameter(f"b{layer}", self._weights(size))
@@ -60,7 +60,7 @@ class EoNADE(FeedForward):
         if self.hidden_layer_sizes:
             self.V = self._weights(n_out, n_before)
         if self.direct:
-            self.A = self._weights(n_out, n_seen)
+            self.A = self._weights(n_out, sum(self.n_direct) + D)
         self._add_context()
 
     @property
@@ -114,7 +114,10 @@ class EoNADE(FeedForward):
         if bs:
             params = params + h @ self.V.mT
         if self.direct:
-            params = params + seen @ self.A.mT
+            direct = seen
+            if self.direct_units is not None:
+                direct = torch.cat([self._direct(seen), seen[..., u.shape[-1] :]], -1)
+            params = params + direct @ self.A.mT
         return params
 
     def _by_position(self, u: Tensor, context: Tensor | None) -> Tensor:
@@ -152,14 +155,16 @@ class EoNADE(FeedForward):
 
     def observe(self, state: _State, t: int, u_t: Tensor) -> _State:
         d = state.ordering[t]
-        inputs = slice(*_masks.unit_bounds(self.n_inputs)[d])
-        sign = sum(self.n_inputs) + d  # the unit that says that d is visible
 
-        def share(W: Tensor) -> Tensor:
-            return u_t @ W[..., inputs].mT + W[..., sign].unsqueeze(-2)
+        def share(W: Tensor, widths: Sequence[int]) -> Tensor:
+            inputs = slice(*_masks.unit_bounds(widths)[d])
+            sign = sum(widths) + d  # the unit that says that d is visible
+            return u_t[..., : widths[d]] @ W[..., inputs].mT + W[..., sign].unsqueeze(
+                -2
+            )
 
-        bs = [b + share(self.W0) for b in state.bs[:1]] + state.bs[1:]
-        c = state.c + share(self.A) if self.direct else state.c
+        bs = [b + share(self.W0, self.n_inputs) for b in state.bs[:1]] + state.bs[1:]
+        c = state.c + share(self.A, self.n_direct) if self.direct else state.c
         return replace(state, bs=bs, c=c)
 
 

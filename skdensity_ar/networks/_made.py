@@ -18,12 +18,12 @@ class MADE(FeedForward):
 
         h⁰ = u
         hˡ = g(bˡ + (Wˡ ⊙ M^Wˡ) hˡ⁻¹)                   (masks: eq. 8)
-        params = c + (V ⊙ M^V) hᴸ + (A ⊙ M^A) u          (masks: eq. 9)
+        params = c + (V ⊙ M^V) hᴸ + (A ⊙ M^A) u_direct   (masks: eq. 9)
 
     M^W lets a hidden unit of degree m see degrees ≤ m, M^V and M^A let column d see
-    degrees < d. A is the direct connection from inputs to outputs; without a hidden
-    layer it is the whole network, a fully visible sigmoid (or softmax) belief
-    network.
+    degrees < d. A is the direct connection to the outputs from `n_direct` inputs of
+    each column; without a hidden layer it is the whole network, a fully visible sigmoid
+    (or softmax) belief network.
 
     Parameters
     ----------
@@ -65,8 +65,9 @@ class MADE(FeedForward):
             self._register_mask("M_V", _masks.output_mask(m_out, m))
             self.V = self._weights(n_out, n_before)
         if self.direct:
-            self._register_mask("M_A", _masks.output_mask(m_out, m_in))
-            self.A = self._weights(n_out, sum(self.n_inputs))
+            m_direct = _masks.column_degrees(ordering, self.n_direct)
+            self._register_mask("M_A", _masks.output_mask(m_out, m_direct))
+            self.A = self._weights(n_out, sum(self.n_direct))
         self._add_context()
 
     def _register_mask(self, name: str, mask: Tensor) -> None:
@@ -105,7 +106,7 @@ class MADE(FeedForward):
         if V is not None:
             params = _add_product(params, h, V)  # (..., n, P)
         if A is not None:
-            params = _add_product(params, u, A)
+            params = _add_product(params, self._direct(u), A)
         return params
 
     def start(self, n: int, context: Tensor | None = None) -> Steps:
@@ -118,6 +119,8 @@ class MADE(FeedForward):
         if V is not None:
             outputs.append((V[params], len(Ws)))
         if A is not None:
+            if self.direct_units is not None:  # others have no weights: those are 0
+                A = A.new_zeros(len(A), len(inputs)).index_copy(1, self.direct_units, A)
             outputs.append((A[params][:, inputs], 0))
         positions = range(len(self.n_inputs) + 1)
         hidden = (

@@ -45,6 +45,12 @@ def unit_bounds(widths: Sequence[int]) -> list[tuple[int, int]]:
     return [(end - width, end) for end, width in zip(ends, widths, strict=True)]
 
 
+def first_units(widths: Sequence[int], n_first: Sequence[int]) -> list[int]:
+    """The flat units that are among the first so many of their column."""
+    bounds = zip(unit_bounds(widths), n_first, strict=True)
+    return [i for (begin, _), n in bounds for i in range(begin, begin + n)]
+
+
 def unit_slots(ordering: Tensor, widths: Sequence[int]) -> Tensor:
     """Flat indices of the units of the column visited at each position.
 

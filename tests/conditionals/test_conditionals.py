@@ -236,6 +236,34 @@ def test_encodings_are_those_of_the_twins():
     slow = [reference.compress(v) for v in x.flatten().tolist()]
     np.testing.assert_allclose(near, slow, rtol=1e-12)
     assert (near.diff() > 0).all()
+    waving = mixture("gaussian_mixture").with_frequencies(3)
+    for value, seen in zip(slow, waving.encode(x).squeeze(-2), strict=True):
+        np.testing.assert_allclose(seen, [value, *reference.waves(value, 3)])
+
+
+@every_mixture
+def test_frequencies_stay_and_change_nothing_but_the_inputs(kind):
+    plain, x = mixture(kind), draw(9, D)
+    waving = plain.with_frequencies(2)
+    for before, after in (
+        (plain, waving),
+        (plain.adapted(x), waving.adapted(x)),
+        (plain.divided(torch.ones(1, D)), waving.divided(torch.ones(1, D))),
+        (plain.select(1), waving.select(1)),
+    ):
+        assert type(after) is type(before)
+        assert (before.n_inputs, after.n_inputs) == (1, 5)
+        assert (before.n_direct, after.n_direct) == (1, 1)
+        n = before.scale_floor.shape[-1]
+        params = draw(9, n, before.n_params, seed=1)
+        x_n = x[:, :n]
+        assert torch.equal(before.log_prob(params, x_n), after.log_prob(params, x_n))
+        assert torch.equal(after.encode(x_n)[..., :1], before.encode(x_n))
+
+
+def test_only_numbers_have_waves():
+    for conditional in (Bernoulli(), Categorical(3)):
+        assert conditional.with_frequencies(2).n_inputs == conditional.n_inputs
 
 
 # Initial bias ------------------------------------------------------------------------

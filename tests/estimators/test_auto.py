@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from skdensity_ar import RNNRNADE, MADEDensity, NADEDensity
+from skdensity_ar import RNNRNADE, MADEDensity, NADEDensity, RNADEDensity
 from skdensity_ar._training import History
 from skdensity_ar.estimators import _base
 
@@ -70,6 +70,25 @@ def test_dropout(X, params, dropout, trained_with):
 def test_components(X, n_components, trained_with):
     (conditional,) = fitted(MADEDensity, X).module_.conditionals
     assert conditional.n_components == n_components
+
+
+@pytest.mark.parametrize(
+    ("X", "params", "n_frequencies"),
+    [
+        (reals(199), {}, 2),
+        (reals(200), {}, 8),
+        (reals(200), {"n_frequencies": 0}, 0),
+        (reals(200), {"n_frequencies": 7}, 7),
+        (reals(200, 1), {}, 0),
+    ],
+)
+@pytest.mark.parametrize("cls", [MADEDensity, RNADEDensity])
+def test_frequencies(cls, X, params, n_frequencies, trained_with):
+    module = fitted(cls, X, **params).module_
+    assert module.conditionals[0].n_frequencies == n_frequencies
+    n_columns = X.shape[1]
+    assert module.network.n_inputs == (1 + 2 * n_frequencies,) * n_columns
+    assert module.network.n_direct == (1,) * n_columns
 
 
 @pytest.mark.parametrize(

@@ -433,6 +433,7 @@ CHANGED = {
     "inner": "made",
     "n_lags": 0,
     "n_orderings": 5,
+    "n_components": 4,
     "activation": "tanh",
     "dtype": "float64",
 }

@@ -139,6 +139,7 @@ OWN = {
     "activation",
     "conditional",
     "n_components",
+    "n_frequencies",
     "direct_connections",
     "tied",
     "recurrent_layer_sizes",
@@ -182,7 +183,7 @@ def test_shared_parameters_have_one_name_order_and_default():
         for cls in EVERY
     ]
     assert all(others == shared[0] for others in shared)
-    assert len(shared[0]) == len(MADEDensity._parameter_constraints) - 5
+    assert len(shared[0]) == len(MADEDensity._parameter_constraints) - 6
     for cls in EVERY:  # the others lead
         names = list(signature(cls))
         own = [name for name in names if name in OWN]

@@ -10,17 +10,25 @@ from tests import properties, reference
 from tests.properties import NETWORKS, ORDERINGS, make_network
 
 # One number per column; one-hot columns; a mixed table with a constant column, whose
-# widths differ between inputs and outputs where the network allows it.
+# widths differ between inputs and outputs where the network allows it; the same with
+# inputs that have no direct connections.
 WIDTHS = {
     "numbers": ([1] * 7, [1] * 7),
     "one-hot": ([3] * 4, [3] * 4),
     "mixed": ([1, 3, 0, 1, 2], [6, 3, 0, 1, 2]),
+    "waves": ([5, 3, 0, 1, 5], [6, 3, 0, 1, 2]),
 }
+N_DIRECT = {"waves": [1, 3, 0, 1, 1]}
 
 
 def widths(table: str, network: str) -> tuple[list[int], list[int]]:
     n_inputs, n_params = WIDTHS[table]
     return (n_inputs, n_inputs) if network == "tied NADE" else (n_inputs, n_params)
+
+
+def network_of(table: str, name: str, *args, **kwargs):
+    direct = {"n_direct": N_DIRECT.get(table)}
+    return make_network(name, *widths(table, name), *args, **direct, **kwargs)
 
 
 def inputs(network, n: int = 5, seed: int = 3) -> torch.Tensor:
@@ -47,7 +55,7 @@ every_ordering = pytest.mark.parametrize("ordering", ORDERINGS)
     ("dtype", "atol"), [(torch.float64, 1e-10), (torch.float32, 1e-5)]
 )
 def test_forward_equals_the_unrolled_steps(name, table, ordering, dtype, atol):
-    network = make_network(name, *widths(table, name), ordering, dtype=dtype)
+    network = network_of(table, name, ordering, dtype=dtype)
     properties.check_forward_equals_steps(network, inputs(network), atol=atol)
 
 
@@ -64,6 +72,7 @@ def test_made_steps_across_blocks(table, sizes, block, direct, monkeypatch):
             n_inputs,
             n_params,
             ordering,
+            n_direct=N_DIRECT.get(table),
             hidden_layer_sizes=sizes,
             direct=direct,
             n_context=2,
@@ -79,28 +88,28 @@ def test_made_steps_across_blocks(table, sizes, block, direct, monkeypatch):
 @every_table
 @every_ordering
 def test_no_position_sees_itself_or_a_later_one(name, table, ordering):
-    network = make_network(name, *widths(table, name), ordering)
+    network = network_of(table, name, ordering)
     properties.check_order(network, inputs(network, 2))
 
 
 @every_network
 @every_table
 def test_every_position_sees_all_earlier_ones(name, table):
-    network = make_network(name, *widths(table, name))
+    network = network_of(table, name)
     properties.check_reach(network, inputs(network, 8))
 
 
 @pytest.mark.parametrize("name", AGNOSTIC)
 @every_table
 def test_told_what_is_visible_it_says_what_it_says_position_by_position(name, table):
-    network = make_network(name, *widths(table, name), n_members=3)
+    network = network_of(table, name, n_members=3)
     properties.check_visible_equals_before(network, inputs(network), atol=1e-12)
 
 
 @every_network
 @every_table
 def test_stacked_members_stand_alone(name, table):
-    network = make_network(name, *widths(table, name), n_members=3)
+    network = network_of(table, name, n_members=3)
     properties.check_members_stand_alone(network, inputs(network), atol=1e-12)
 
 
@@ -131,7 +140,7 @@ def test_forward_is_pure(name):
 @every_network
 @every_table
 def test_autograd_equals_finite_differences(name, table):
-    network = make_network(name, *widths(table, name), n_context=2)
+    network = network_of(table, name, n_context=2)
     u, context = inputs(network, 2), contexts(network, 2)
     properties.check_gradients(network, u, context)
 
@@ -140,7 +149,7 @@ def test_autograd_equals_finite_differences(name, table):
 @every_table
 @every_ordering
 def test_forward_equals_the_slow_twin(name, table, ordering):
-    network = make_network(name, *widths(table, name), ordering)
+    network = network_of(table, name, ordering)
     u = inputs(network)
     out = network(u).detach().numpy()
     for e, member in enumerate(properties.members(network)):
@@ -228,7 +237,7 @@ def test_made_without_hidden_layer_is_the_softmax_belief_network(ordering):
 @every_table
 def test_initial_parameters_are_the_bias_alone(name, table):
     """V = 0 (and A = 0) at the start; a tied NADE starts near it, its V being Wᵀ."""
-    network = make_network(name, *widths(table, name))
+    network = network_of(table, name)
     bias = torch.arange(float(sum(network.n_params)), dtype=torch.float64)
     network.reset_parameters(properties.generator(1), bias)
     params = network(inputs(network))
