@@ -18,7 +18,8 @@ standardised by the training rows; `MADEDensity` takes them as they are.
 
 Of ours there are -log p(x) of the default and two rankings that were chosen on the sets
 of odd numbers: `ours, outliers` for the protocol "all", `ours, novelties` for
-"normals". They sum what each column's log-conditional lacks to what is usual.
+"normals". They sum what each column's log-conditional lacks to what is usual, of
+densities without waves (`n_frequencies=0`), which came later than the choice.
 
 Where training rows are ranked, the nearest-neighbour methods and the kernel density
 leave out the row itself. Scores are kept in the cache, under the code that they come
@@ -130,9 +131,9 @@ def outliers(task: Task, seed: int) -> np.ndarray:
     anomalies. The marginals, of half the weight, are the density of rows whose columns
     were shuffled each on its own. No column counts for more than 6 nats in either.
     """
-    density = fitted(task.X_train, task, seed, n_components=1)
+    density = fitted(task.X_train, task, seed, n_components=1, n_frequencies=0)
     shuffled = np.random.default_rng(seed).permuted(task.X_train, axis=0)
-    small = {"n_orderings": 1, "hidden_layer_sizes": (8,)}
+    small = {"n_orderings": 1, "hidden_layer_sizes": (8,), "n_frequencies": 0}
     marginals = fitted(shuffled, task, seed, **small)
     return sum(
         weight * (np.minimum(_excess(d, task)[1], 6.0) ** 1.5).sum(axis=1)
@@ -151,9 +152,10 @@ def novelties(task: Task, seed: int) -> np.ndarray:
     rows = np.repeat(rng.permutation(task.X_train), 2, axis=0)
     rows += width * rng.standard_normal(rows.shape)
     n_valid = 2 * max(len(rows) // 20, 1)  # both copies of a row
-    smooth = fitted(rows[n_valid:], task, seed, X_val=rows[:n_valid])
+    smooth = fitted(rows[n_valid:], task, seed, X_val=rows[:n_valid], n_frequencies=0)
+    sharp = fitted(task.X_train, task, seed, n_frequencies=0)
     scores = np.zeros(len(task.X_test))
-    for density in (fitted(task.X_train, task, seed), smooth):
+    for density in (sharp, smooth):
         train, test = ((e**2).sum(axis=1) for e in _excess(density, task))
         low, high = np.quantile(train, (0.5, 0.9))
         scores += (test - low) / max(high - low, np.finfo(float).tiny)

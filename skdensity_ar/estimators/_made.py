@@ -49,7 +49,8 @@ class MADEDensity(TableDensity):
         F: of a real value x, in units of its spread, hidden units see sin(2ᵏ x) / 2ᵏ
         and cos(2ᵏ x) / 2ᵏ for k = 0 … F - 1 besides x itself, so that what comes after
         may depend on it in detail [2]_. 0 is the paper's model. "auto" is 8, and 2
-        for fewer than 50 rows per column.
+        for fewer than 50 rows per column; in a table of one column there is nothing to
+        see, and it is 0.
     direct_connections : bool, default=True
         Whether A is there.
     {parameters}
