@@ -161,6 +161,10 @@ class BaseAutoregressiveDensity(
         """Say what n_components="auto" stands for."""
 
     @abstractmethod
+    def _auto_frequencies(self, columns: Columns, n_rows: int) -> int:
+        """Say what n_frequencies="auto" stands for."""
+
+    @abstractmethod
     def _auto_dropout(
         self, columns: Columns, n_rows: int, n_members: int
     ) -> float | list[float]:
@@ -342,7 +346,7 @@ class BaseAutoregressiveDensity(
     ) -> list[tuple[Conditional, list[int]]]:
         K: Any = getattr(self, "n_components", "auto")
         K = self._auto_components(columns, n_rows) if K == "auto" else K
-        F: Any = getattr(self, "n_frequencies", 0)
+        F: Any = getattr(self, "n_frequencies", "auto")
         F = self._auto_frequencies(columns, n_rows) if F == "auto" else F
         return conditional_blocks(columns, K, F, device)
 

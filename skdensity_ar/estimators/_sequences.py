@@ -42,6 +42,9 @@ class SequenceDensity(BaseAutoregressiveDensity):
     def _auto_components(self, columns: Columns, n_rows: int) -> int:
         return 5
 
+    def _auto_frequencies(self, columns: Columns, n_rows: int) -> int:
+        return 0
+
     def _auto_dropout(self, columns: Columns, n_rows: int, n_members: int) -> float:
         return 0.2
 
