@@ -158,10 +158,8 @@ class EoNADE(FeedForward):
 
         def share(W: Tensor, widths: Sequence[int]) -> Tensor:
             inputs = slice(*_masks.unit_bounds(widths)[d])
-            sign = sum(widths) + d  # the unit that says that d is visible
-            return u_t[..., : widths[d]] @ W[..., inputs].mT + W[..., sign].unsqueeze(
-                -2
-            )
+            visible = W[..., sum(widths) + d].unsqueeze(-2)  # of the unit that says so
+            return u_t[..., : widths[d]] @ W[..., inputs].mT + visible
 
         bs = [b + share(self.W0, self.n_inputs) for b in state.bs[:1]] + state.bs[1:]
         c = state.c + share(self.A, self.n_direct) if self.direct else state.c
