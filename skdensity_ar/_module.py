@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from skdensity_ar._residuals import Residuals
 from skdensity_ar.conditionals import Conditional
 from skdensity_ar.networks import Dropout, Network
+from skdensity_ar.networks._masks import columns_of_units
 
 
 class DensityModule(nn.Module):
@@ -50,8 +51,7 @@ class DensityModule(nn.Module):
         # One block of all columns in order needs no gathering: its index is None.
         alone = len(blocks) == 1 and self.columns[0] == list(range(len(n_inputs)))
         device = network.ordering.device
-        column_of_input = [d for d, width in enumerate(n_inputs) for _ in range(width)]
-        of_input = torch.tensor(column_of_input, device=device)
+        of_input = torch.tensor(columns_of_units(n_inputs), device=device)
         self.register_buffer("column_of_input", of_input, persistent=False)
         for b, columns in enumerate(self.columns):
             for name, widths in (("in", n_inputs), ("out", n_params)):

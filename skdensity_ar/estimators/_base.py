@@ -192,6 +192,11 @@ class BaseAutoregressiveDensity(
             self._fit_monitored(X, X_val, monitor)
 
     def _fit_monitored(self, X: Any, X_val: Any, monitor: FitMonitor) -> None:
+        if self._is_agnostic and self.input_dropout > 0.0:
+            raise ValueError(
+                f"input_dropout={self.input_dropout} hides columns, which "
+                "ordering='agnostic' does by itself; set input_dropout=0."
+            )
         warm = self.warm_start and hasattr(self, "module_")
         known = self.columns_ if warm else None
         X, lengths = self._read(X, reset=not warm, columns=known)
@@ -353,11 +358,6 @@ class BaseAutoregressiveDensity(
     def _dropout(
         self, columns: Columns, n_rows: int, n_orderings: int
     ) -> float | list[float]:
-        if self._is_agnostic and self.input_dropout > 0.0:
-            raise ValueError(
-                f"input_dropout={self.input_dropout} hides columns, which "
-                "ordering='agnostic' does by itself; set input_dropout=0."
-            )
         if self.dropout != "auto":
             return float(self.dropout)
         n_members = 1 if self._is_agnostic else n_orderings

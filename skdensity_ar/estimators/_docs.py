@@ -4,6 +4,21 @@ from __future__ import annotations
 
 import re
 
+# Of tables with mixtures; [2]_ is their second reference.
+_MIXTURES = """
+n_components : int or "auto", default="auto"
+    Components per mixture. "auto" is 5 for fewer than 50 rows per column, 120 for
+    a table of one column, otherwise 200 shared out among the real columns, at
+    least 10 and at most 30 for each. From 50 on, those on values that many rows
+    share apart, widths start as the likelihood of values left out chooses.
+n_frequencies : int or "auto", default="auto"
+    F: of a real value x, in units of its spread, hidden units see sin(2ᵏ x) / 2ᵏ
+    and cos(2ᵏ x) / 2ᵏ for k = 0 … F - 1 besides x itself, so that what comes after
+    may depend on it in detail [2]_. 0 is the paper's model. "auto" is 8, and 2
+    for fewer than 50 rows per column; in a table of one column there is nothing to
+    see, and it is 0.
+"""
+
 _PARAMETERS = """
 ordering : str or permutation, default="natural"
     In which order the columns are visited: "natural", "reversed", "random" or a
@@ -167,7 +182,7 @@ n_features_in_ : int
 
 
 def shared_docs(cls: type) -> type:
-    """Fill {parameters} and {attributes} into the docstring of a table's density."""
+    """Fill the parts that tables share into the docstring of a density."""
     return _fill(cls, {})
 
 
@@ -179,6 +194,7 @@ def shared_sequence_docs(cls: type) -> type:
 def _fill(cls: type, instead: dict[str, str]) -> type:
     if cls.__doc__ is not None:  # python -OO strips it
         cls.__doc__ = cls.__doc__.format(
+            mixtures=_entries(_MIXTURES, instead),
             parameters=_entries(_PARAMETERS, instead),
             attributes=_entries(_ATTRIBUTES, instead),
         )

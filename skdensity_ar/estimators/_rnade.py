@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from numbers import Integral
 from typing import ClassVar
 
-from skdensity_ar._validation import Interval, StrOptions
+from skdensity_ar._validation import StrOptions
 from skdensity_ar.estimators._docs import shared_docs
-from skdensity_ar.estimators._tables import TableDensity
+from skdensity_ar.estimators._tables import MIXTURE_CONSTRAINTS, TableDensity
 from skdensity_ar.networks import NADE
 
 _MIXTURES = {"gaussian_mixture", "laplace_mixture", "logistic_mixture"}
@@ -43,17 +42,7 @@ class RNADEDensity(TableDensity):
         some of them by name or index. "auto" takes numbers as "gaussian_mixture",
         booleans and columns that are all 0 or 1 as Bernoulli, and the labels of a
         frame as categorical.
-    n_components : int or "auto", default="auto"
-        Components per mixture. "auto" is 5 for fewer than 50 rows per column, 120 for
-        a table of one column, otherwise 200 shared out among the real columns, at
-        least 10 and at most 30 for each. From 50 on, those on values that many rows
-        share apart, widths start as the likelihood of values left out chooses.
-    n_frequencies : int or "auto", default="auto"
-        F: of a real value x, in units of its spread, hidden units see sin(2ᵏ x) / 2ᵏ
-        and cos(2ᵏ x) / 2ᵏ for k = 0 … F - 1 besides x itself, so that what comes after
-        may depend on it in detail [2]_. 0 is the paper's model. "auto" is 8, and 2
-        for fewer than 50 rows per column; in a table of one column there is nothing to
-        see, and it is 0.
+    {mixtures}
     {parameters}
 
     Attributes
@@ -86,14 +75,7 @@ class RNADEDensity(TableDensity):
     _parameter_constraints: ClassVar[dict] = {
         **TableDensity._parameter_constraints,
         "conditional": [StrOptions({"auto", *_MIXTURES}), dict, type],
-        "n_components": [
-            StrOptions({"auto"}),
-            Interval(Integral, 1, None, closed="left"),
-        ],
-        "n_frequencies": [
-            StrOptions({"auto"}),
-            Interval(Integral, 0, 16, closed="both"),
-        ],
+        **MIXTURE_CONSTRAINTS,
     }
 
     def __init__(

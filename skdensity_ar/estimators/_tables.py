@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from numbers import Integral
 from typing import Any, ClassVar, Self
 
 import numpy as np
@@ -14,7 +15,13 @@ from skdensity_ar._device import threads_for
 from skdensity_ar._frames import rows_of
 from skdensity_ar._random import make_generator
 from skdensity_ar._training import TensorRows
-from skdensity_ar._validation import StrOptions, _fit_context, check_count, check_table
+from skdensity_ar._validation import (
+    Interval,
+    StrOptions,
+    _fit_context,
+    check_count,
+    check_table,
+)
 from skdensity_ar.estimators._base import AGNOSTIC, BaseAutoregressiveDensity, Examples
 
 # Rows per column from which on a fit needs less noise, and can tell more components
@@ -26,6 +33,12 @@ _LARGE = 10000
 
 # Numbers made while a block of rows is scored or sampled.
 _SCORE_BLOCK, _SAMPLE_BLOCK = 2**21, 2**26
+
+# Of those that have mixtures; float32 tells no more than so many frequencies apart.
+MIXTURE_CONSTRAINTS = {
+    "n_components": [StrOptions({"auto"}), Interval(Integral, 1, None, closed="left")],
+    "n_frequencies": [StrOptions({"auto"}), Interval(Integral, 0, 16, closed="both")],
+}
 
 
 class TableDensity(BaseAutoregressiveDensity):

@@ -84,9 +84,8 @@ class EoNADE(FeedForward):
 
     def _seen(self, u: Tensor, visible: Tensor) -> Tensor:
         """h⁰ (..., n, U + D) of inputs (..., n, U) and columns visible (..., n, D)."""
-        repeats = [d for d, width in enumerate(self.n_inputs) for _ in range(width)]
-        visible = visible.to(u)
-        return torch.cat([u * visible[..., repeats], visible], -1)
+        columns, visible = _masks.columns_of_units(self.n_inputs), visible.to(u)
+        return torch.cat([u * visible[..., columns], visible], -1)
 
     def forward(
         self,

@@ -19,8 +19,12 @@ def column_degrees(ordering: Tensor, widths: Sequence[int]) -> Tensor:
 
     Column d stands for widths[d] units: (..., D) -> (..., Σ widths).
     """
-    repeats = [d for d, width in enumerate(widths) for _ in range(width)]
-    return (positions(ordering) + 1)[..., repeats]
+    return (positions(ordering) + 1)[..., columns_of_units(widths)]
+
+
+def columns_of_units(widths: Sequence[int]) -> list[int]:
+    """The column of every flat unit."""
+    return [d for d, width in enumerate(widths) for _ in range(width)]
 
 
 def hidden_degrees(n_units: int, n_columns: int, device: torch.device) -> Tensor:
