@@ -7,7 +7,7 @@ Reads `real/` in the folder of SKDENSITY_AR_DATA, cut as in `accuracy.py`, and s
 nothing of its test rows: the training part of the first split is divided anew, 85 to 15
 parts, as often as `--repeats` says. "±" is the paired standard error over the held-out
 rows of all repeats. What was fitted is kept in the cache, and a run that is broken off
-goes on where it stopped.
+goes on where it stopped. The record keeps its other tables as they are.
 """
 
 import argparse
@@ -132,7 +132,10 @@ def page(record: pd.DataFrame, where: str) -> str:
         "| | " + " | ".join(names) + " |",
         "|---" * (1 + len(names)) + "|",
     ]
-    for variant in dict.fromkeys(record["variant"]):
+    # Those that the package no longer has come last.
+    for variant in dict.fromkeys([*VARIANTS, *record["variant"]]):
+        if variant not in set(record["variant"]):
+            continue
         cells = []
         for table in names:
             row = record[(record["table"] == table) & (record["variant"] == variant)]
@@ -157,12 +160,13 @@ def main() -> None:
     args = parser.parse_args()
     variants = [DEFAULT, *(v for v in args.variants or VARIANTS if v != DEFAULT)]
     where = described()
-    rows: list[dict] = []
+    path = args.record / "ablation.csv"
     for table in args.tables or SETS:
-        rows += study(table, variants, args)
-        record = pd.DataFrame(rows)
+        record = pd.DataFrame(study(table, variants, args))
+        if path.exists():
+            old = pd.read_csv(path)
+            record = pd.concat([old[old["table"] != table], record])
         args.record.mkdir(parents=True, exist_ok=True)
-        path = args.record / "ablation.csv"
         record.to_csv(path, index=False, float_format="%.6g")
         text = page(record, where)
         path.with_suffix(".md").write_text(text)

@@ -8,15 +8,20 @@ Reads the folder in the environment variable SKDENSITY_AR_DATA; `tables.py` says
 becomes of its files, `rivals.py` how the rivals choose their settings. Every model sees
 the training rows, and the validation rows where a table has its own; test rows are
 scored once. What was fitted is kept in the cache, under the model's parameters, the
-rows and, for ours, the source of the package: a run that is broken off goes on where it
-stopped. (After a change to a rival's code its files there must be deleted.)
+rows and, for ours, the source of the package (its comments and docstrings apart): a run
+that is broken off goes on where it stopped. What the models give to each test row also
+stays in `record/rows`, so that a change of ours is held against the rivals without
+fitting them anew. (After a change to a rival's code its results must be deleted in both
+places.)
 
-`--models` says what to fit; the tables show whatever else the cache holds for them. The
-record keeps its other tables as they are. "±" is the standard error over test rows,
-those of all splits taken as independent; a difference is per row, ours minus the other.
+`--models` and `--splits` say what to fit; the tables show whatever else is known of
+them. The record keeps its other tables as they are. "±" is the standard error over test
+rows, those of all splits taken as independent; a difference is per row, ours minus the
+other, over the splits that both have.
 """
 
 import argparse
+import ast
 import time
 import warnings
 from collections.abc import Iterator
@@ -145,79 +150,139 @@ def result_of(
 
 def key(model: BaseEstimator, split: tables.Split) -> str:
     """Hash of all that decides a result."""
-    ours = type(model).__module__.startswith("skdensity_ar.estimators")
-    code = source() if ours else ""
+    code = source() if is_ours(model) else ""
     parts = (split.train, split.valid, split.test)
     return joblib.hash((code, model.get_params(deep=False), parts))[:12]
 
 
+def is_ours(model: BaseEstimator) -> bool:
+    return type(model).__module__.startswith("skdensity_ar.estimators")
+
+
 @cache
 def source() -> str:
+    """The package's statements, without comments and docstrings."""
     files = sorted(Path(skdensity_ar.__file__).parent.rglob("*.py"))
-    return "".join(path.read_text() for path in files)
+    return "".join(statements(path.read_text()) for path in files)
 
 
-def study(table: str, args: argparse.Namespace) -> dict[str, list[Result]]:
-    """The results, split by split, of every model that has one for each split."""
-    results: dict[str, list[Result]] = {}
-    n_splits = 0
+def statements(text: str) -> str:
+    tree = ast.parse(text)
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef):
+            if ast.get_docstring(node, clean=False) is not None:
+                del node.body[0]
+    return ast.dump(tree)
+
+
+class Shelf(dict[str, Result]):
+    """The results of one table that are kept in a file, by name."""
+
+    def __init__(self, path: Path):
+        super().__init__()
+        self.path = path
+        if path.exists():
+            with np.load(path) as file:
+                names = [n.removesuffix(".log_p") for n in file if n.endswith(".log_p")]
+                for name in names:
+                    note, seconds = file[f"{name}.note"], file[f"{name}.seconds"]
+                    log_p = file[f"{name}.log_p"].astype(float)
+                    self[name] = Result(log_p, float(seconds), str(note))
+
+    def replace(self, results: dict[str, Result]) -> None:
+        """Keep these, to the 7 digits of a float32, and no others."""
+        if results.keys() == self.keys():
+            return
+        self.clear()
+        self.update(results)
+        values: dict[str, np.ndarray] = {}
+        for name, result in sorted(self.items()):
+            values[f"{name}.log_p"] = result.log_p.astype(np.float32)
+            values[f"{name}.seconds"] = np.array(result.seconds)
+            values[f"{name}.note"] = np.array(result.note)
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        part = self.path.with_suffix(".part.npz")
+        np.savez_compressed(part, **values)  # type: ignore[arg-type]
+        part.replace(self.path)
+
+
+def study(table: str, args: argparse.Namespace) -> dict[str, dict[int, Result]]:
+    """What is known of every model, split by split, after fitting what is asked for."""
+    results: dict[str, dict[int, Result]] = {}
+    shelf = Shelf(args.record / "rows" / record_stem(args) / f"{table}.npz")
+    current: dict[str, Result] = {}
     for i, split in enumerate(tables.splits(args.suite, table, noise=args.noise)):
-        if i == args.splits:
-            break
-        n_splits += 1
         options = (args.seed, args.quick, args.time_limit)
         known = models(args.suite, table, split, *options)
         if i == 0 and not known.keys() >= set(args.models or ()):
             print(f"{table}: there are only the models {', '.join(known)}")
         for name, model in known.items():
-            folder = args.cache / args.suite / table
-            path = folder / f"{i:02d}-{name.replace(' ', '-')}-{key(model, split)}.npz"
-            in_cache = path.exists()
-            fit = not args.models or name in args.models
+            stem = f"{i:02d}-{name.replace(' ', '-')}-{key(model, split)}"
+            path = args.cache / args.suite / table / f"{stem}.npz"
+            is_new = stem not in shelf and not path.exists()
+            fit = name in (args.models or known) and i < (args.splits or i + 1)
             try:
-                result = result_of(model, split, path, fit=fit)
+                result = shelf.get(stem) or result_of(model, split, path, fit=fit)
             except (ImportError, ValueError) as error:
                 print(f"{table} {i} {name}: {error}", flush=True)
                 continue
             if result is None:
                 continue
-            results.setdefault(name, []).append(result)
-            if not in_cache:
+            results.setdefault(name, {})[i] = result
+            current[stem] = result
+            if is_new:
                 print(
                     f"{table} {i} {name:20}{result.log_p.mean():10.3f}"
                     f"{result.seconds:8.0f} s  {result.note}",
                     flush=True,
                 )
-    return {name: list_ for name, list_ in results.items() if len(list_) == n_splits}
+    # Of ours only what the package now gives stays; rivals stay whatever was asked for.
+    names = {name.replace(" ", "-") for name in ALL_OURS}
+    kept = {s: r for s, r in shelf.items() if s.split("-")[1] not in names}
+    shelf.replace(kept | current)
+    return results
 
 
-def rows(table: str, results: dict[str, list[Result]]) -> Iterator[dict]:
-    """The rows of the record for one table."""
-    log_p = {
-        name: np.concatenate([result.log_p for result in list_])
-        for name, list_ in results.items()
-    }
-    means = {name: values.mean() for name, values in log_p.items()}
-    for name, values in log_p.items():
+def record_stem(args: argparse.Namespace) -> str:
+    noise, quick = "_noise" * args.noise, "_quick" * args.quick
+    return f"accuracy_{args.suite}{noise}{quick}"
+
+
+def rows(table: str, results: dict[str, dict[int, Result]]) -> list[dict]:
+    """The rows of the record for one table, ranked by the difference to ours."""
+    ours = results.get(OURS, {})
+    rows_ = []
+    for name, by_split in results.items():
+        values = np.concatenate([result.log_p for result in by_split.values()])
         mean, error = mean_and_error(values)
-        minus, minus_error = mean_and_error(log_p.get(OURS, np.nan) - values)
-        yield {
-            "table": table,
-            "model": name,
-            "splits": len(results[name]),
-            "n_test": len(values),
-            "nats": mean,
-            "error": error,
-            "minus": minus,
-            "minus_error": minus_error,
-            "rank": 1 + sum(other > mean for other in means.values()),
-            "seconds": np.median([result.seconds for result in results[name]]),
-            "notes": "; ".join(result.note for result in results[name]),
-        }
+        differences = [
+            ours[i].log_p - result.log_p for i, result in by_split.items() if i in ours
+        ]
+        minus, minus_error = mean_and_error(np.concatenate(differences or [[np.nan]]))
+        rows_.append(
+            {
+                "table": table,
+                "model": name,
+                "splits": len(by_split),
+                "n_test": len(values),
+                "nats": mean,
+                "error": error,
+                "minus": minus,
+                "minus_error": minus_error,
+                "seconds": np.median([r.seconds for r in by_split.values()]),
+                "notes": "; ".join(r.note for r in by_split.values()),
+            }
+        )
+    behind = np.array([row["minus"] if ours else -row["nats"] for row in rows_])
+    for row, b in zip(rows_, behind, strict=True):  # no rank without a split of ours
+        row["rank"] = np.nan if np.isnan(b) else 1 + int((behind < b).sum())
+    return rows_
 
 
 def mean_and_error(values: np.ndarray) -> tuple[float, float]:
     """Mean and its standard error; a row of probability zero makes the latter NaN."""
+    if len(values) < 2:
+        return values.mean(), np.nan
     with np.errstate(invalid="ignore"):
         return values.mean(), values.std(ddof=1) / np.sqrt(len(values))
 
@@ -230,6 +295,7 @@ def markdown(record: pd.DataFrame, *columns: str) -> Iterator[str]:
     for table, part in record.groupby("table"):
         cells = []
         part = part.set_index("model")
+        n_splits = part["splits"].max()
         for name in ranks.index:
             if name not in part.index or (columns[0] == "minus" and name == OURS):
                 cells.append("")
@@ -242,6 +308,8 @@ def markdown(record: pd.DataFrame, *columns: str) -> Iterator[str]:
             if columns[0] == "nats":
                 text = f"**{text}**" if row["rank"] == 1 else text
                 text += " †" if "time limit" in str(row["notes"]) else ""
+            if columns != ("seconds",) and row["splits"] < n_splits:
+                text += f" ({row['splits']})"
             cells.append(text.replace("-", "−"))
         yield f"| {table} | " + " | ".join(cells) + " |"
     if columns[0] == "nats":
@@ -273,9 +341,9 @@ def ties(plain: pd.DataFrame, noisy: pd.DataFrame) -> Iterator[str]:
     """Lines of a table: our lead over the best rival with rounding and without it."""
     leads = [
         record[~record["model"].isin(ALL_OURS)]
-        .sort_values("nats")
+        .sort_values("minus")
         .groupby("table")
-        .last()
+        .first()
         for record in (plain, noisy)
     ]
     yield "| | rival | as it is | rival | with noise |"
@@ -309,8 +377,9 @@ def write(record: pd.DataFrame, where: str, path: Path) -> None:
         "",
         *markdown(record, "nats", "error"),
         "",
-        "† `--time-limit` ended the training in some split; mean rank: over the tables",
-        "that the model has.",
+        "† `--time-limit` ended the training in some split; (k): of the first k splits",
+        f"only, so to be compared by the difference to {OURS} below, which also ranks;",
+        "mean rank: over the tables that the model has.",
         "",
         f"## {OURS} with default parameters minus the model, nats per row",
         "",
@@ -359,8 +428,7 @@ def main() -> None:
 
     where = described()
     print(where)
-    stem = f"accuracy_{args.suite}" + "_noise" * args.noise + "_quick" * args.quick
-    path = args.record / f"{stem}.csv"
+    path = args.record / f"{record_stem(args)}.csv"
     for table in args.tables or tables.names(args.suite):
         results = study(table, args)
         if not results:

@@ -12,7 +12,8 @@ Grouped rows: those of `parkinsons` are about 140 recordings of each of 42 subje
 Test subjects are in no other part. Validation rows drawn from all others share their
 subjects with training rows; the alternative is to pass rows of further subjects as
 `X_val`. What was fitted is kept in the cache: a run that is broken off goes on where
-it stopped.
+it stopped. The record keeps its other tables as they are, and with `--no-groups` the
+grouped rows too.
 """
 
 import argparse
@@ -153,12 +154,16 @@ def main() -> None:
     args = parser.parse_args()
     where = described()
     args.record.mkdir(parents=True, exist_ok=True)
-    grouped = None if args.no_groups else groups(args.cache)
-    rows = []
+    path = args.record / "robustness.csv"
+    path_of_groups = args.record / "robustness_groups.csv"
+    if not args.no_groups:
+        groups(args.cache).to_csv(path_of_groups, index=False, float_format="%.6g")
+    grouped = pd.read_csv(path_of_groups) if path_of_groups.exists() else None
     for table in args.tables or tables.names("real"):
-        rows.append(seeds(table, args.seeds, args.cache))
-        record = pd.DataFrame(rows)
-        path = args.record / "robustness.csv"
+        record = pd.DataFrame([seeds(table, args.seeds, args.cache)])
+        if path.exists():
+            old = pd.read_csv(path)
+            record = pd.concat([old[old["table"] != table], record])
         record.to_csv(path, index=False, float_format="%.6g")
         text = page(record, grouped, where)
         path.with_suffix(".md").write_text(text)

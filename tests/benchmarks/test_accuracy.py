@@ -7,7 +7,17 @@ import numpy as np
 import pandas as pd
 import pytest
 import tables
-from accuracy import Result, key, markdown, published, result_of, rows, ties
+from accuracy import (
+    Result,
+    Shelf,
+    key,
+    markdown,
+    published,
+    result_of,
+    rows,
+    statements,
+    ties,
+)
 from rivals import full_gaussian
 from sklearn.base import BaseEstimator
 from tables import Split
@@ -69,12 +79,18 @@ def test_the_key_follows_parameters_rows_and_code(split, monkeypatch):
     assert key(Counted(), split) in keys and key(MADEDensity(), split) not in keys
 
 
+def test_comments_and_docstrings_are_no_statements():
+    code = '"""What it is."""\n\ndef f(x):\n    """Do."""\n    return x  # done\n'
+    assert statements(code) == statements("def f(x): return x")
+    assert statements(code) != statements("def f(x): return -x")
+
+
 def test_differences_are_paired_and_pooled_over_splits():
     difficulty = np.array([0.0, -100.0, 30.0, 7.0, -50.0])
     ours, theirs = difficulty + np.arange(1, 6), difficulty
     results = {
-        "MADE": [Result(ours[:2], 1.0), Result(ours[2:], 3.0)],
-        "other": [Result(theirs[:2], 10.0, "a"), Result(theirs[2:], 10.0, "b")],
+        "MADE": {0: Result(ours[:2], 1.0), 1: Result(ours[2:], 3.0)},
+        "other": {0: Result(theirs[:2], 10.0, "a"), 1: Result(theirs[2:], 10.0, "b")},
     }
     made, other = rows("table", results)
     assert other["minus"] == 3.0
@@ -85,10 +101,26 @@ def test_differences_are_paired_and_pooled_over_splits():
     assert (made["splits"], made["n_test"], made["seconds"]) == (2, 5, 2.0)
 
 
+def test_fewer_splits_are_compared_and_ranked_by_those_that_both_have():
+    easy, hard = np.array([9.0, 9.0]), np.array([1.0, 1.0])
+    results = {
+        "MADE": {0: Result(easy, 1.0), 1: Result(hard, 1.0)},
+        "flow": {0: Result(easy - 2, 1.0)},
+        "elsewhere": {2: Result(easy, 1.0)},
+    }
+    record = pd.DataFrame(rows("wine", results))
+    made, flow, elsewhere = record.to_dict("records")
+    assert flow["nats"] > made["nats"]
+    assert (flow["minus"], flow["minus_error"]) == (2.0, 0.0)
+    assert (made["rank"], flow["rank"]) == (1, 2) and np.isnan(elsewhere["rank"])
+    cells = next(line for line in markdown(record, "nats", "error") if "wine" in line)
+    assert "**5.000 ± 2.309**" in cells and "| 7.000 ± 0.000 (1) |" in cells
+
+
 def test_the_page_marks_the_best_and_ranks():
     results = {
-        "MADE": [Result(np.array([-1.0, -2.0]), 1.0)],
-        "flow": [Result(np.array([-3.0, -3.0]), 1.0, "time limit: 3 epochs")],
+        "MADE": {0: Result(np.array([-1.0, -2.0]), 1.0)},
+        "flow": {0: Result(np.array([-3.0, -3.0]), 1.0, "time limit: 3 epochs")},
     }
     record = pd.DataFrame(rows("wine", results))
     assert list(markdown(record, "nats", "error")) == [
@@ -102,9 +134,9 @@ def test_the_page_marks_the_best_and_ranks():
 
 def test_published_figures_stand_beside_our_best():
     results = {
-        "MADE": [Result(np.array([-6.5, -5.5]), 1.0)],
-        "reference": [Result(np.array([-5.5, -5.0]), 1.0)],
-        "flow": [Result(np.array([-1.0, -1.0]), 1.0)],
+        "MADE": {0: Result(np.array([-6.5, -5.5]), 1.0)},
+        "reference": {0: Result(np.array([-5.5, -5.0]), 1.0)},
+        "flow": {0: Result(np.array([-1.0, -1.0]), 1.0)},
     }
     lines = list(published(pd.DataFrame(rows("nltcs", results))))
     assert len(lines) == 3
@@ -117,10 +149,10 @@ def test_published_figures_stand_beside_our_best():
 def test_ties_are_what_noise_takes_from_the_lead():
     def record(flow, kernel):
         results = {
-            "MADE": [Result(np.zeros(2), 1.0)],
-            "reference": [Result(np.ones(2), 1.0)],
-            "flow": [Result(np.full(2, flow), 1.0)],
-            "kernel": [Result(np.full(2, kernel), 1.0)],
+            "MADE": {0: Result(np.zeros(2), 1.0)},
+            "reference": {0: Result(np.ones(2), 1.0)},
+            "flow": {0: Result(np.full(2, flow), 1.0)},
+            "kernel": {0: Result(np.full(2, kernel), 1.0)},
         }
         return pd.DataFrame(rows("wine", results))
 
@@ -149,6 +181,16 @@ def test_a_run_resumes_and_keeps_the_other_tables(split, tmp_path, monkeypatch):
     assert Counted.fits == 8 and len(record) == 6
     record = run("second", "--models", "MADE")
     assert Counted.fits == 8 and len(record) == 6
+    for cached in tmp_path.glob("cache/real/*/*.npz"):
+        cached.unlink()
+    record = run("second", "--models", "none")  # all stays known without the cache
+    assert Counted.fits == 8 and len(record) == 6
+    # Rivals stay known when others are asked for, ours only as it is now.
+    shelf = tmp_path / "rows" / "accuracy_real" / "second.npz"
+    assert len(Shelf(shelf)) == 6
+    known["MADE"], known["wide"] = Counted(1.5), Counted(2.5)
+    run("second", "--models", "MADE")
+    assert Counted.fits == 10 and len(Shelf(shelf)) == 6
     assert record.loc[("first", "wide"), "minus"] == pytest.approx(np.log(2), rel=1e-5)
     page = (tmp_path / "accuracy_real.md").read_text()
     assert "| mean rank |" in page and "--suite real" in page
