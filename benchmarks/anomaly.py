@@ -18,13 +18,13 @@ standardised by the training rows; `MADEDensity` takes them as they are.
 
 Of ours there are -log p(x) of the default and two rankings that were chosen on the sets
 of odd numbers: `ours, outliers` for the protocol "all", `ours, novelties` for
-"normals". They sum what each column's log-conditional lacks to what is usual, of
-densities without waves (`n_frequencies=0`), which came later than the choice.
+"normals". Their densities are without waves (`n_frequencies=0`).
 
 Where training rows are ranked, the nearest-neighbour methods and the kernel density
 leave out the row itself. Scores are kept in the cache, under the code that they come
 from: a run that is broken off goes on where it stopped. Seconds are those of the
-processor, to fit and to rank. The record is written by a run that leaves nothing out.
+processor, to fit and to rank. The record keeps the sets and models that a run leaves
+out; it is not written with `--seeds`, `--max-rows` or `--published`.
 """
 
 import argparse
@@ -128,45 +128,49 @@ def outliers(task: Task, seed: int) -> np.ndarray:
     """For training rows with anomalies among them: conditionals and marginals.
 
     A conditional has one Gaussian, which cannot grow a component around a cluster of
-    anomalies. The marginals, of half the weight, are the density of rows whose columns
-    were shuffled each on its own. No column counts for more than 6 nats in either.
+    anomalies. It counts twice, fitted to all rows and fitted to the half of them that
+    ranks lowest; the half is found by the concentration steps of MinCovDet (Rousseeuw
+    & van Driessen 1999): rank, fit to the better half, rank again, three times over.
+    The marginals are the density of rows whose columns were shuffled each on its own.
+    No column counts for more than 10 nats in any of the three.
     """
-    density = fitted(task.X_train, task, seed, n_components=1, n_frequencies=0)
     shuffled = np.random.default_rng(seed).permuted(task.X_train, axis=0)
     small = {"n_orderings": 1, "hidden_layer_sizes": (8,), "n_frequencies": 0}
-    marginals = fitted(shuffled, task, seed, **small)
-    return sum(
-        weight * (np.minimum(_excess(d, task)[1], 6.0) ** 1.5).sum(axis=1)
-        for d, weight in ((density, 1.0), (marginals, 0.5))
-    )
+    marginals = _lacking(fitted(shuffled, task, seed, **small), task)
+    scores = marginals[1].copy()
+    X = task.X_train
+    for step in range(4):
+        density = fitted(X, task, seed, n_components=1, n_frequencies=0)
+        conditionals = _lacking(density, task)
+        if step in (0, 3):
+            scores += conditionals[1]
+        ranked = conditionals[0] + marginals[0]
+        X = task.X_train[ranked <= np.median(ranked)]
+    return scores
 
 
 def novelties(task: Task, seed: int) -> np.ndarray:
-    """For normal training rows: the default and a smoother density together.
+    """For normal training rows: -log p(x) of a density of rows with noise.
 
-    The latter is of two copies of the rows with normal noise of 0.3 standard deviations
-    in every column that is not of 0 and 1.
+    Of two copies of every row, each with normal noise of a width of its own in every
+    column that is not of 0 and 1: log-normal about 0.3 standard deviations, so that
+    some copies stay where they were and some go far.
     """
     rng = np.random.default_rng(seed)
-    width = 0.3 * task.X_train.std(axis=0) * ~_of_bits(task.X_train)
     rows = np.repeat(rng.permutation(task.X_train), 2, axis=0)
-    rows += width * rng.standard_normal(rows.shape)
+    widths = 0.3 * np.exp(0.8 * rng.standard_normal((len(rows), 1)))
+    spread = task.X_train.std(axis=0) * ~_of_bits(task.X_train)
+    rows += widths * spread * rng.standard_normal(rows.shape)
     n_valid = 2 * max(len(rows) // 20, 1)  # both copies of a row
-    smooth = fitted(rows[n_valid:], task, seed, X_val=rows[:n_valid], n_frequencies=0)
-    sharp = fitted(task.X_train, task, seed, n_frequencies=0)
-    scores = np.zeros(len(task.X_test))
-    for density in (sharp, smooth):
-        train, test = ((e**2).sum(axis=1) for e in _excess(density, task))
-        low, high = np.quantile(train, (0.5, 0.9))
-        scores += (test - low) / max(high - low, np.finfo(float).tiny)
-    return scores
+    density = fitted(rows[n_valid:], task, seed, X_val=rows[:n_valid], n_frequencies=0)
+    return -density.score_samples(task.X_test)
 
 
 def fitted(
     X: np.ndarray, task: Task, seed: int, *, X_val: np.ndarray | None = None, **params
 ) -> MADEDensity:
     # A column of 0 and 1 in training with other values beyond is not a binary one.
-    only_trained = _of_bits(task.X_train) & ~_of_bits(task.X_test)
+    only_trained = _of_bits(X) & ~_of_bits(task.X_test)
     conditional = dict.fromkeys(np.flatnonzero(only_trained), "gaussian_mixture")
     density = MADEDensity(
         conditional=conditional or "auto", random_state=seed, **params
@@ -176,6 +180,14 @@ def fitted(
 
 def _of_bits(X: np.ndarray) -> np.ndarray:
     return np.isin(X, (0, 1)).all(axis=0)
+
+
+def _lacking(density: MADEDensity, task: Task) -> list[np.ndarray]:
+    """What the columns of training and of test rows lack together, (n,)."""
+    return [
+        (np.minimum(excess, 10.0) ** 1.5).sum(axis=1)
+        for excess in _excess(density, task)
+    ]
 
 
 def _excess(density: MADEDensity, task: Task) -> tuple[np.ndarray, np.ndarray]:
@@ -197,7 +209,8 @@ def _log_conditionals(density: MADEDensity, X: np.ndarray) -> np.ndarray:
     for part in parts:
         x = torch.as_tensor(part, dtype=torch.float32)
         log_p, _ = density.module_._log_conditionals(x, None)
-        means.append(log_p.double().mean(0).numpy())
+        # Another value of a column that was constant has the logarithm of 0.
+        means.append(log_p.double().mean(0).clamp(min=-1e9).numpy())
     return np.concatenate(means)
 
 
@@ -317,7 +330,7 @@ def fingerprint(model: str) -> str:
     """Changes with the code that a result comes from."""
     sources = [inspect.getsource(part) for part in (Task, split, DETECTORS[model])]
     if DETECTORS[model] in (made, outliers, novelties):
-        shared = (fitted, _of_bits, _excess, _log_conditionals)
+        shared = (fitted, _of_bits, _lacking, _excess, _log_conditionals)
         sources += [inspect.getsource(part) for part in shared] + [source()]
     return hashlib.sha256("".join(sources).encode()).hexdigest()[:12]
 
@@ -465,15 +478,32 @@ def main() -> None:
                 line = ", ".join(f"{r['model']} {r['auroc']:.1f}" for r in of_split)
                 print(f"{name}, {protocol}, seed {seed}: {line}", flush=True)
                 records += of_split
-    table = pd.DataFrame(records)
-    text = report(table)
-    print(f"\n{text}")
-    if set(chosen) != set(paths) or args.protocol or args.models != [*DETECTORS]:
+    table = pd.DataFrame(records).round(4)
+    print(f"\n{report(table)}")
+    others = ("seeds", "max_rows", "published")
+    if any(getattr(args, name) != parser.get_default(name) for name in others):
         return
+    path = args.record / "anomaly.csv"
+    if path.exists():
+        table = merged(pd.read_csv(path), table)
     args.record.mkdir(parents=True, exist_ok=True)
-    table.round(4).to_csv(args.record / "anomaly.csv", index=False)
+    table.to_csv(path, index=False)
     head = "# Anomalies\n\n" + textwrap.indent(where, " " * 4)
-    (args.record / "anomaly.md").write_text(f"{head}\n\n{text}\n")
+    left_out = "What the command leaves out comes from earlier runs."
+    path.with_suffix(".md").write_text(f"{head}\n\n{left_out}\n\n{report(table)}\n")
+
+
+def merged(old: pd.DataFrame, new: pd.DataFrame) -> pd.DataFrame:
+    """Rows of `new`, and those of `old` of other sets, protocols or models."""
+    names = ["set", "protocol", "model"]
+    both = pd.concat([old, new]).drop_duplicates(names, keep="last")
+    both = both[both["model"].isin(DETECTORS)]
+    ranks = {
+        "set": lambda name: number(name),
+        "protocol": PROTOCOLS.index,
+        "model": [*DETECTORS].index,
+    }
+    return both.sort_values(names, key=lambda c: c.map(ranks[c.name]), kind="stable")
 
 
 if __name__ == "__main__":

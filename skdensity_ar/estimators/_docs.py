@@ -8,10 +8,10 @@ import re
 _MIXTURES = """
 n_components : int or "auto", default="auto"
     Components per mixture. "auto" is 5 for fewer than 50 rows per column; for a
-    table of one column 400, and 120 from 2000 rows on; otherwise 200 shared out
-    among the real columns, at least 10 and at most 30 for each. From 50 on, those
-    on values that many rows share apart, widths start as the likelihood of values
-    left out chooses.
+    table of one column one for every other row, at least 120 and at most 400;
+    otherwise 200 shared out among the real columns, at least 10 and at most 30 for
+    each. From 50 on, those on values that many rows share apart, widths start as
+    the likelihood of values left out chooses.
 n_frequencies : int or "auto", default="auto"
     F: of a real value x, in units of its spread, hidden units see sin(2ᵏ x) / 2ᵏ
     and cos(2ᵏ x) / 2ᵏ for k = 0 … F - 1 besides x itself, so that what comes after

@@ -28,9 +28,9 @@ from skdensity_ar.estimators._base import AGNOSTIC, BaseAutoregressiveDensity, E
 # apart; the dropout of every other member there.
 _MANY_ROWS, _EVERY_OTHER = 50, 0.1
 
-# Components of a single real column, whose shape is all there is to learn: up to so
-# many rows about one for each, beyond fewer, for the sake of time.
-_ALONE_ROWS, _ALONE, _ALONE_MANY = 2000, 400, 120
+# Components of a single real column, whose shape is all there is to learn: one for
+# every other row, within these bounds.
+_FEWEST_ALONE, _MOST_ALONE = 120, 400
 
 # Rows from which on a fit takes long enough with half of the orderings.
 _LARGE = 10000
@@ -67,7 +67,7 @@ class TableDensity(BaseAutoregressiveDensity):
         if n_real == 0 or _are_few(n_rows, columns):
             return 5
         if len(columns.columns) == 1:
-            return _ALONE if n_rows < _ALONE_ROWS else _ALONE_MANY
+            return min(max(n_rows // 2, _FEWEST_ALONE), _MOST_ALONE)
         return min(max(200 // n_real, 10), 30)
 
     def _auto_frequencies(self, columns: Columns, n_rows: int) -> int:

@@ -145,18 +145,26 @@ def test_the_summary_averages_over_seeds_and_over_sets_that_all_have_ranked():
     assert list(table.loc["theirs"]) == [82.5, 70.0, 95.0, 1.5, 1.0]
 
 
-def test_the_record_is_of_everything(folder, monkeypatch, capsys):
-    record, where = folder / "record", ["--cache", str(folder / "cache")]
-    run = ["anomaly.py", *where, "--record", str(record)]
-    monkeypatch.setattr(sys, "argv", [*run, "--odd"])
-    anomaly.main()
+def test_the_record_keeps_what_a_run_leaves_out(folder, monkeypatch, capsys):
+    record = folder / "record"
+
+    def run(*arguments):
+        where = ["--cache", str(folder / "cache"), "--record", str(record)]
+        monkeypatch.setattr(sys, "argv", ["anomaly.py", *where, *arguments])
+        anomaly.main()
+
+    run("--odd", "--max-rows", "40")
     printed = capsys.readouterr().out
     assert "11_odd, all, seed 0: distance" in printed and "2_even" not in printed
     assert not record.exists()
-    monkeypatch.setattr(sys, "argv", run)
-    anomaly.main()
+    run("--odd")
+    run("--models", "distance", "--protocol", "normals")
+    table = pd.read_csv(record / "anomaly.csv")
+    assert table.set.tolist() == ["2_even"] + ["11_odd"] * 4
+    run()
     table = pd.read_csv(record / "anomaly.csv")
     assert len(table) == 8  # two sets, two protocols, two detectors
+    assert table.model.tolist() == ["distance", "contrary"] * 4
     best = table.groupby(["protocol", "model"]).auroc.mean().unstack()
     assert (best["distance"] > best["contrary"]).all()
     text = (record / "anomaly.md").read_text()
