@@ -14,10 +14,10 @@ stays in `record/rows`, so that a change of ours is held against the rivals with
 fitting them anew. (After a change to a rival's code its results must be deleted in both
 places.)
 
-`--models` and `--splits` say what to fit; the tables show whatever else is known of
-them. The record keeps its other tables as they are. "±" is the standard error over test
-rows, those of all splits taken as independent; a difference is per row, ours minus the
-other, over the splits that both have.
+`--models` and `--splits` say what to fit, `--models none` nothing; the tables show
+whatever else is known of them. The record keeps its other tables as they are. "±" is
+the standard error over test rows, those of all splits taken as independent; a
+difference is per row, ours minus the other, over the splits that both have.
 """
 
 import argparse
@@ -212,15 +212,16 @@ def study(table: str, args: argparse.Namespace) -> dict[str, dict[int, Result]]:
     shelf = Shelf(args.record / "rows" / record_stem(args) / f"{table}.npz")
     current: dict[str, Result] = {}
     for i, split in enumerate(tables.splits(args.suite, table, noise=args.noise)):
+        within = args.splits is None or i < args.splits
         options = (args.seed, args.quick, args.time_limit)
         known = models(args.suite, table, split, *options)
-        if i == 0 and not known.keys() >= set(args.models or ()):
+        if i == 0 and not known.keys() | {"none"} >= set(args.models or ()):
             print(f"{table}: there are only the models {', '.join(known)}")
         for name, model in known.items():
             stem = f"{i:02d}-{name.replace(' ', '-')}-{key(model, split)}"
             path = args.cache / args.suite / table / f"{stem}.npz"
             is_new = stem not in shelf and not path.exists()
-            fit = name in (args.models or known) and i < (args.splits or i + 1)
+            fit = name in (args.models or known) and within
             try:
                 result = shelf.get(stem) or result_of(model, split, path, fit=fit)
             except (ImportError, ValueError) as error:
@@ -412,7 +413,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--suite", choices=list(REFERENCE), required=True)
     parser.add_argument("tables", nargs="*", help="all of the suite by default")
-    parser.add_argument("--models", nargs="+", help="fit these only")
+    parser.add_argument("--models", nargs="+", help="fit these only, or none")
     parser.add_argument("--quick", action="store_true", help="2 splits, small grids")
     parser.add_argument("--noise", action="store_true", help="hide rounding by noise")
     parser.add_argument("--splits", type=int, help="the first few only")
