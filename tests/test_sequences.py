@@ -152,10 +152,13 @@ def test_no_frame_sees_itself_or_a_later_one(cell, context_to, inner, shape):
 @every_cell
 @every_shape
 @pytest.mark.parametrize(
-    ("dtype", "atol"), [(torch.float64, 1e-13), (torch.float32, 1e-6)]
+    ("dtype", "atol"), [(torch.float64, 1e-13), (torch.float32, 1e-5)]
 )
 def test_a_sequence_scores_the_same_in_any_company(cell, shape, dtype, atol):
-    """More lanes than run at once, and sequences longer than a run of steps."""
+    """More lanes than run at once, and sequences longer than a run of steps.
+
+    Up to rounding: some processors round a product's rows by where they stand.
+    """
     module = make_sequence_module(
         cell, "RNADE, sigmoid", REALS, dtype=dtype, **SHAPES[shape]
     )

@@ -7,6 +7,7 @@ from itertools import accumulate
 
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import pad
 
 from skdensity_ar.networks import _masks
 from skdensity_ar.networks._base import FeedForward, Noise
@@ -155,8 +156,17 @@ class MADE(FeedForward):
         return state
 
 
+# In products of fewer outputs some processors round a row by where it stands among the
+# others (MKL on AMD's, up to 11), and a row's score must not depend on that.
+_FEWEST_OUTPUTS = 12
+
+
 def _add_product(b: Tensor, h: Tensor, W: Tensor) -> Tensor:
     """b + W h of the rows of h, in one operation where there are members."""
+    n_outputs = W.shape[-2]
+    if n_outputs < _FEWEST_OUTPUTS and not torch.is_grad_enabled():
+        W = pad(W, (0, 0, 0, _FEWEST_OUTPUTS - n_outputs))
+        return b + (h @ W.mT)[..., :n_outputs]
     if W.dim() < 3:
         return b + h @ W.mT
     return torch.baddbmm(b, h.expand(len(W), -1, -1), W.mT)
