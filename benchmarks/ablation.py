@@ -20,7 +20,7 @@ from unittest import mock
 import numpy as np
 import pandas as pd
 import tables
-from accuracy import key, mean_and_error, result_of
+from accuracy import key, mean_and_error, result_of, updated
 from sklearn.base import BaseEstimator
 from timing import described
 
@@ -127,15 +127,14 @@ def page(record: pd.DataFrame, where: str) -> str:
         "",
         f"Last run: {machine}. Nats per held-out row of divisions of training rows; in",
         "the first line of the default fit, below it the change without the ingredient",
-        "± paired standard error.",
+        "± paired standard error. What the command leaves out comes from earlier runs.",
         "",
         "| | " + " | ".join(names) + " |",
         "|---" * (1 + len(names)) + "|",
     ]
     # Those that the package no longer has come last.
-    for variant in dict.fromkeys([*VARIANTS, *record["variant"]]):
-        if variant not in set(record["variant"]):
-            continue
+    recorded = list(dict.fromkeys(record["variant"]))
+    for variant in sorted(recorded, key=[*VARIANTS, *recorded].index):
         cells = []
         for table in names:
             row = record[(record["table"] == table) & (record["variant"] == variant)]
@@ -162,10 +161,7 @@ def main() -> None:
     where = described()
     path = args.record / "ablation.csv"
     for table in args.tables or SETS:
-        record = pd.DataFrame(study(table, variants, args))
-        if path.exists():
-            old = pd.read_csv(path)
-            record = pd.concat([old[old["table"] != table], record])
+        record = updated(path, study(table, variants, args))
         args.record.mkdir(parents=True, exist_ok=True)
         record.to_csv(path, index=False, float_format="%.6g")
         text = page(record, where)

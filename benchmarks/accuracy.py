@@ -280,6 +280,15 @@ def rows(table: str, results: dict[str, dict[int, Result]]) -> list[dict]:
     return rows_
 
 
+def updated(path: Path, new: list[dict]) -> pd.DataFrame:
+    """The record in the file, if there is one, with its tables in `new` replaced."""
+    record = pd.DataFrame(new)
+    if path.exists():
+        old = pd.read_csv(path)
+        record = pd.concat([old[~old["table"].isin(record["table"])], record])
+    return record
+
+
 def mean_and_error(values: np.ndarray) -> tuple[float, float]:
     """Mean and its standard error; a row of probability zero makes the latter NaN."""
     if len(values) < 2:
@@ -372,7 +381,7 @@ def write(record: pd.DataFrame, where: str, path: Path) -> None:
         f"Last run: {machine}. Test rows (splits): "
         + ", ".join(f"{t} {n} ({s})" for t, (s, n) in sizes.iterrows())
         + ".",
-        "Models that the command leaves out come from earlier runs, kept in the cache.",
+        "What the command leaves out comes from earlier runs.",
         "",
         "## Held-out nats per row ± standard error over test rows",
         "",
@@ -434,11 +443,7 @@ def main() -> None:
         results = study(table, args)
         if not results:
             continue
-        record = pd.DataFrame(rows(table, results))
-        if path.exists():
-            old = pd.read_csv(path)
-            record = pd.concat([old[old["table"] != table], record])
-        record = record.sort_values(["table", "rank"])
+        record = updated(path, rows(table, results)).sort_values(["table", "rank"])
         write(record, where, path)
     if path.exists():
         print(path.with_suffix(".md").read_text())

@@ -22,7 +22,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import tables
-from accuracy import Result, key, mean_and_error, result_of
+from accuracy import Result, key, mean_and_error, result_of, updated
 from timing import described
 
 from skdensity_ar import MADEDensity
@@ -118,6 +118,7 @@ def page(record: pd.DataFrame, grouped: pd.DataFrame | None, where: str) -> str:
         "",
         f"Last run: {machine}. Held-out nats per row of `MADEDensity()`; the lead is",
         "what the worst seed has over independent columns, ± paired standard error.",
+        "What the command leaves out comes from earlier runs.",
         "",
         "| table | seeds | mean ± sd over seeds | worst | best | lead of the worst |",
         "|---|---|---|---|---|---|",
@@ -160,10 +161,7 @@ def main() -> None:
         groups(args.cache).to_csv(path_of_groups, index=False, float_format="%.6g")
     grouped = pd.read_csv(path_of_groups) if path_of_groups.exists() else None
     for table in args.tables or tables.names("real"):
-        record = pd.DataFrame([seeds(table, args.seeds, args.cache)])
-        if path.exists():
-            old = pd.read_csv(path)
-            record = pd.concat([old[old["table"] != table], record])
+        record = updated(path, [seeds(table, args.seeds, args.cache)])
         record.to_csv(path, index=False, float_format="%.6g")
         text = page(record, grouped, where)
         path.with_suffix(".md").write_text(text)
