@@ -110,7 +110,7 @@ def models(
     if suite == "mixed":
         mixed = {
             "IndependentColumns": IndependentColumns(random_state=seed),
-            "MixedMixture": rivals.mixed_mixture(**options),
+            "MixedMixture": rivals.mixed_mixture(n, **options),
         }
         if n < rivals.MANY_ROWS:  # tries all subsets of the categorical columns
             mixed["PerClassGaussian"] = PerClassGaussian(random_state=seed)

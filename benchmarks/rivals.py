@@ -200,17 +200,26 @@ def chow_liu_tree(*, random_state: int = 0) -> Tuned:
     return Tuned({"tree": (ChowLiuTree(), grid)}, random_state=random_state)
 
 
-def mixed_mixture(*, quick: bool = False, random_state: int = 0) -> Tuned:
-    """Components, kind of covariance and its prior."""
+def mixed_mixture(n: int, *, quick: bool = False, random_state: int = 0) -> Tuned:
+    """Components, kind of covariance and its prior, for about n training rows."""
     variances = [1e-5, 1e-4, 1e-3, 1e-2, 3e-2, 0.1, 0.3, 1.0, 3.0]
+    components, first, n_init = COMPONENTS, 4, 2
+    if n >= MANY_ROWS:
+        variances, components, first, n_init = variances[1::2], components[1::2], 32, 1
     grid = {
         "prior_variance": [0.1] if quick else variances,
-        "n_components": [1, 4, 12] if quick else COMPONENTS,
+        "n_components": [1, 4, 12] if quick else components,
     }
-    candidates = {
-        kind: (MixedMixture(4, covariance_type=kind, random_state=random_state), grid)
-        for kind in ("full", "diag")
-    }
+
+    def candidate(kind):
+        return MixedMixture(
+            4 if quick else first,
+            covariance_type=kind,
+            n_init=n_init,
+            random_state=random_state,
+        )
+
+    candidates = {kind: (candidate(kind), grid) for kind in ("full", "diag")}
     return Tuned(candidates, random_state=random_state)
 
 

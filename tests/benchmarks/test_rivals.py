@@ -139,7 +139,7 @@ def test_mixed_em_never_lowers_the_posterior(rng, covariance_type):
 
 def test_mixed_mixture_beats_independence(rng):
     X, test = mixed_frame(rng, 200), mixed_frame(rng, 200)
-    joint = rivals.mixed_mixture(quick=True).fit(X)
+    joint = rivals.mixed_mixture(300, quick=True).fit(X)
     independent = IndependentColumns(random_state=0).fit(X)
     assert joint.score(test) > independent.score(test) + 1
     category = X.astype({"kind": "category", "flag": "category"})
@@ -161,7 +161,7 @@ def test_searches_start_inside_their_grids():
             rivals.gaussian_mixture(n, quick=quick),
             rivals.kernel_density(quick=quick),
             rivals.chow_liu_tree(),
-            rivals.mixed_mixture(quick=quick),
+            rivals.mixed_mixture(n, quick=quick),
         ):
             for estimator, grid in tuned.candidates.values():
                 for name, values in grid.items():
