@@ -51,9 +51,9 @@ learning_rate_init : float, default=0.01
 weight_decay : float, default=0.01
     Decoupled decay of the weights (AdamW); biases are not decayed.
 dropout : float or "auto", default="auto"
-    Share of hidden units dropped for each training row. "auto" is 0.2; for tables with
-    real columns that have 50 rows per column or more it is 0 for the first, third, …
-    ordering and 0.1 for the others.
+    Share of hidden units dropped for each training row. "auto" is 0.2 for fewer than 50
+    rows per column. For more it is 0.1, and from 1000 rows per column on 0; for tables
+    with real columns it is 0 for the first, third, … ordering and 0.1 for the others.
 input_dropout : float, default=0.0
     Share of the columns that each training row hides from those visited after them:
     0.2 or 0.3, with more epochs, are worth a try where rows are few. `dropout` alone

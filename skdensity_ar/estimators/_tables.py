@@ -25,8 +25,8 @@ from skdensity_ar._validation import (
 from skdensity_ar.estimators._base import AGNOSTIC, BaseAutoregressiveDensity, Examples
 
 # Rows per column from which on a fit needs less noise, and can tell more components
-# apart; the dropout of every other member there.
-_MANY_ROWS, _EVERY_OTHER = 50, 0.1
+# apart, and from which on it needs none.
+_MANY_ROWS, _ENOUGH_ROWS = 50, 1000
 
 # Components of a single real column, whose shape is all there is to learn: one for
 # every other row, within these bounds.
@@ -78,11 +78,13 @@ class TableDensity(BaseAutoregressiveDensity):
     def _auto_dropout(
         self, columns: Columns, n_rows: int, n_members: int
     ) -> float | list[float]:
-        if not columns.real or _are_few(n_rows, columns):
+        if _are_few(n_rows, columns):
             return 0.2
+        if not columns.real:
+            return 0.0 if n_rows >= _ENOUGH_ROWS * len(columns.columns) else 0.1
         # What a real column is to a thousandth of its spread, a network that loses
         # units in every step cannot learn; other tables gain: a member for either.
-        return [_EVERY_OTHER * (e % 2) for e in range(n_members)]
+        return [0.1 * (e % 2) for e in range(n_members)]
 
     @_fit_context(prefer_skip_nested_validation=True)
     def fit(self, X, y=None, *, X_val=None) -> Self:

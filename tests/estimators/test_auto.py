@@ -46,8 +46,12 @@ def test_orderings(X, n_orderings, trained_with):
     ("X", "params", "dropout"),
     [
         (reals(199), {}, 0.2),
-        (bits(999), {}, 0.2),
+        (bits(199), {}, 0.2),
+        (bits(200), {}, 0.1),
+        (bits(3999), {}, 0.1),
+        (bits(4000), {}, 0.0),
         (reals(200), {"n_orderings": 3}, [0.0, 0.1, 0.0]),
+        (reals(4000), {"n_orderings": 3}, [0.0, 0.1, 0.0]),
         (reals(200), {"n_orderings": 3, "dropout": 0.3}, 0.3),
         (reals(200), {"ordering": "agnostic"}, [0.0]),
     ],
