@@ -25,7 +25,7 @@ from skdensity_ar._validation import (
 from skdensity_ar.estimators._base import AGNOSTIC, BaseAutoregressiveDensity, Examples
 
 # Rows per column from which on a fit needs less noise, and can tell more components
-# apart, and from which on it needs none.
+# apart, and from which on it needs none if no column is real.
 _MANY_ROWS, _ENOUGH_ROWS = 50, 1000
 
 # Components of a single real column, whose shape is all there is to learn: one for
