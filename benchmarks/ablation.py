@@ -25,7 +25,7 @@ from sklearn.base import BaseEstimator
 from timing import described
 
 from skdensity_ar import MADEDensity, RNADEDensity
-from skdensity_ar.conditionals import _mixtures
+from skdensity_ar.conditionals import _mixture_start
 from skdensity_ar.estimators import _base
 
 HERE = Path(__file__).parent
@@ -46,7 +46,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "no weight averaging": {"weight_averaging": 0.0},
     "constant learning rate": {"learning_rate": "constant"},
     "no direct connections": {"direct_connections": False},
-    "no weight decay": {"weight_decay": 0.0},
+    "weight decay 0.01": {"weight_decay": 0.01},
     "no gradient clipping": {"max_grad_norm": 1e9},
     "dropout 0": {"dropout": 0.0},
     "dropout 0.2": {"dropout": 0.2},
@@ -55,14 +55,14 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "no early stopping": {"early_stopping": False},
     "no residuals": {},
     "no narrow components": {},
-    "widths not chosen": {},
+    "no kernels": {},
     "RNADE": {},
 }
 # Ingredients that are no parameters.
 PATCHES = {
     "no residuals": (_base, "fit_residuals", lambda *args: None),
-    "no narrow components": (_mixtures, "_MOST_HEAPS", 0),
-    "widths not chosen": (_mixtures, "_MANY", 10**9),  # tells where there are many
+    "no narrow components": (_mixture_start, "_MOST_HEAPS", 0),
+    "no kernels": (_mixture_start, "_MANY", 10**9),  # tells where they are
 }
 
 

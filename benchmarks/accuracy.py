@@ -82,7 +82,14 @@ class Result:
 
 
 def models(
-    suite: str, table: str, split: tables.Split, seed: int, quick: bool, limit: float
+    suite: str,
+    table: str,
+    split: tables.Split,
+    *,
+    seed: int,
+    quick: bool,
+    noise: bool,
+    limit: float,
 ) -> dict[str, BaseEstimator]:
     """The models of a suite by name, ours first; a flow trains `limit` seconds."""
     reference = REFERENCE[suite].get(table, REFERENCE[suite][""])
@@ -110,7 +117,7 @@ def models(
     if suite == "mixed":
         mixed = {
             "IndependentColumns": IndependentColumns(random_state=seed),
-            "MixedMixture": rivals.mixed_mixture(n, **options),
+            "MixedMixture": rivals.mixed_mixture(n, noise=noise, **options),
         }
         if n < rivals.MANY_ROWS:  # tries all subsets of the categorical columns
             mixed["PerClassGaussian"] = PerClassGaussian(random_state=seed)
@@ -213,8 +220,15 @@ def study(table: str, args: argparse.Namespace) -> dict[str, dict[int, Result]]:
     current: dict[str, Result] = {}
     for i, split in enumerate(tables.splits(args.suite, table, noise=args.noise)):
         within = args.splits is None or i < args.splits
-        options = (args.seed, args.quick, args.time_limit)
-        known = models(args.suite, table, split, *options)
+        known = models(
+            args.suite,
+            table,
+            split,
+            seed=args.seed,
+            quick=args.quick,
+            noise=args.noise,
+            limit=args.time_limit,
+        )
         if i == 0 and not known.keys() | {"none"} >= set(args.models or ()):
             print(f"{table}: there are only the models {', '.join(known)}")
         for name, model in known.items():

@@ -3,6 +3,7 @@
 from skdensity_ar.conditionals._base import ColumnSpec, Conditional
 from skdensity_ar.conditionals._bernoulli import Bernoulli
 from skdensity_ar.conditionals._categorical import UNSEEN_MASS, Categorical
+from skdensity_ar.conditionals._mixture_start import N_SETS
 from skdensity_ar.conditionals._mixtures import (
     BACKGROUND_MASS,
     FAR,
@@ -29,6 +30,7 @@ __all__ = [
     "CONDITIONALS",
     "FAR",
     "FARTHEST",
+    "N_SETS",
     "UNSEEN_MASS",
     "Bernoulli",
     "Categorical",

@@ -13,23 +13,12 @@ from torch.nn.functional import softplus
 from skdensity_ar.conditionals._base import ColumnSpec, Conditional
 from skdensity_ar.conditionals._categorical import sample_index
 from skdensity_ar.conditionals._mixture_kernel import MixtureLogProb
+from skdensity_ar.conditionals._mixture_start import start_of_column
 
 # Mass of the wide Cauchy density under every mixture. A row far from all that was
 # seen then scores low and finite, and one such row cannot pull the training of the
 # others: its gradient is bounded. It costs log(1 - 1e-4) nats per column at most.
 BACKGROUND_MASS = 1e-4
-
-# A heap is a value that this share of the rows have, and at least so many rows. The
-# most populous heaps get a component each that starts with this scale.
-_HEAP_SHARE, _HEAP_ROWS, _MOST_HEAPS = 0.04, 5, 3
-_HEAP_SCALE = 0.003
-
-# So many components are there for detail: they start with widths that are chosen among
-# these shares of their distances, in so many folds.
-_MANY, _SHARES, _FOLDS = 50, (1.0, 0.7, 0.5, 0.35, 0.25, 0.18, 0.12), 5
-
-# More rows than this are thinned out to tell where training starts.
-_MAX_START_ROWS = 2**14
 
 # Inputs beyond this many spreads grow with the logarithm only. A conditional may
 # look at any function of x_<d, so this needs no Jacobian.
@@ -210,79 +199,20 @@ class Mixture(Conditional):
 
     def _start(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Where training starts: α, μ, σ without its floor, and unit, each (K, D)."""
-        x = x[:: 1 + len(x) // _MAX_START_ROWS].double()
         floors = self.scale_floor.double().flatten()[: x.shape[1]]
-        columns = zip(x.T, floors, strict=True)
-        starts = [
-            _start_of_column(x_d, type(self)(self.n_components, floor, self.background))
-            for x_d, floor in columns
-        ]
+        starts = []
+        for x_d, floor in zip(x.T, floors, strict=True):
+
+            def log_prob(alpha, mu, sigma, x, floor=floor):
+                of_column = type(self)(mu.shape[-1], floor, self.background)
+                params = torch.cat([alpha.log(), mu, sigma.log()], -1)
+                return of_column.log_prob(params, x)
+
+            starts.append(start_of_column(x_d, self.n_components, floor, log_prob))
         alpha, mu, sigma, unit = (
             torch.stack(each, -1) for each in zip(*starts, strict=True)
         )
         return alpha, mu, sigma, unit
-
-
-def _start_of_column(
-    x: Tensor, mixture: Mixture
-) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """α, μ, σ, unit (K,) of a column: narrow components on its heaps, wide ones."""
-    n, K, floor = len(x), mixture.n_components, mixture.scale_floor
-    values, counts = x.unique(return_counts=True)
-    # Sorting in descending order of the counts, and of equal ones the smallest value.
-    order = counts.sort(descending=True, stable=True).indices
-    n_heaps = int((counts >= max(_HEAP_SHARE * n, _HEAP_ROWS)).sum())
-    n_heaps = min(n_heaps, _MOST_HEAPS, K - 2) if K > 2 and len(values) > 1 else 0
-    heaps, shares = values[order[:n_heaps]], counts[order[:n_heaps]].to(x) / n
-    rest = x[~torch.isin(x, heaps)]
-    ordered = (x if len(rest) == 0 else rest).sort().values
-    k = K - n_heaps
-    mu, width = _side_by_side(ordered, k)
-    if k >= _MANY:
-        wide = type(mixture)(k, floor, mixture.background)
-        width = width * _chosen_share(ordered, wide)
-    narrow = torch.full_like(heaps, _HEAP_SCALE)
-    share = max(len(rest), 1) / n
-    return (
-        torch.cat([shares, torch.full_like(mu, share / k)]),
-        torch.cat([heaps, mu]),
-        torch.cat([narrow, width]),
-        torch.cat([narrow + floor, torch.ones_like(mu)]),
-    )
-
-
-def _side_by_side(ordered: Tensor, k: int) -> tuple[Tensor, Tensor]:
-    """Quantiles μ (k,) of sorted values, and widths at which neighbours overlap."""
-    middles = (torch.arange(k, dtype=ordered.dtype, device=ordered.device) + 0.5) / k
-    mu = ordered[(middles * len(ordered)).long().clamp(max=len(ordered) - 1)]
-    # The outer ones are as wide as their gap.
-    gaps = mu.diff() if k > 1 else torch.ones_like(mu)
-    left, right = torch.cat([gaps[:1], gaps])[:k], torch.cat([gaps, gaps[-1:]])[:k]
-    return mu, torch.maximum(left, right).clamp(min=0.1)
-
-
-def _chosen_share(ordered: Tensor, mixture: Mixture) -> float:
-    """What to multiply the widths with: by the likelihood of values left out.
-
-    The widest within one standard error of the best.
-    """
-    if len(ordered) < 2 * _FOLDS:
-        return _SHARES[0]
-    generator = torch.Generator(ordered.device).manual_seed(0)
-    shuffled = torch.randperm(len(ordered), generator=generator, device=ordered.device)
-    fold = shuffled % _FOLDS
-    shares = ordered.new_tensor(_SHARES).unsqueeze(-1)
-    left_out = []
-    for f in range(_FOLDS):
-        mu, width = _side_by_side(ordered[fold != f], mixture.n_components)
-        log_sigma = (width * shares).log()  # (shares, k)
-        even, mu = torch.zeros_like(log_sigma), mu.expand_as(log_sigma)
-        params = torch.cat([even, mu, log_sigma], -1)
-        left_out.append(mixture.log_prob(params.unsqueeze(1), ordered[fold == f]))
-    log_p = torch.cat(left_out, -1)  # (shares, n)
-    behind = log_p[log_p.sum(-1).argmax()] - log_p
-    error = behind.std(-1) / behind.shape[-1] ** 0.5
-    return _SHARES[int((behind.mean(-1) <= error).int().argmax())]
 
 
 class GaussianMixture(Mixture):

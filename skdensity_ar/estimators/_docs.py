@@ -8,10 +8,10 @@ import re
 _MIXTURES = """
 n_components : int or "auto", default="auto"
     Components per mixture. "auto" is 5 for fewer than 50 rows per column; for a
-    table of one column one for every other row, at least 120 and at most 400;
-    otherwise 200 shared out among the real columns, at least 10 and at most 30 for
-    each. From 50 on, those on values that many rows share apart, widths start as
-    the likelihood of values left out chooses.
+    table of one column four for every row, at most 4000; otherwise 200 shared out
+    among the real columns, at least 10 and at most 30 for each. From 200 on they
+    start as kernels of four widths on the values, those on values that many rows
+    share apart: the likelihood of values left out chooses and weighs the widths.
 n_frequencies : int or "auto", default="auto"
     F: of a real value x, in units of its spread, hidden units see sin(2ᵏ x) / 2ᵏ
     and cos(2ᵏ x) / 2ᵏ for k = 0 … F - 1 besides x itself, so that what comes after
@@ -32,7 +32,7 @@ n_orderings : int or "auto", default="auto"
     others draw theirs; each has its own weights and its own validation rows. The
     density is the average of their densities. With ordering="agnostic" these are the
     drawn orderings by which its one network scores and samples. "auto" is 8 for tables
-    with real columns and fewer than 10000 rows, otherwise 4.
+    with real columns and fewer than 10000 rows, otherwise 4; 1 for a single column.
 handle_unknown : {"score", "error"}, default="score"
     What scoring does with a category not seen in `fit`: give it the mass 1e-6 kept
     for it, or raise an error.
@@ -48,7 +48,7 @@ learning_rate : {"cosine", "constant"}, default="cosine"
     Schedule: "cosine" falls from `learning_rate_init` to 0 over `max_iter` epochs.
 learning_rate_init : float, default=0.01
     Step size of Adam at the start.
-weight_decay : float, default=0.01
+weight_decay : float, default=0.0
     Decoupled decay of the weights (AdamW); biases are not decayed.
 dropout : float or "auto", default="auto"
     Share of hidden units dropped for each training row. "auto" is 0.2 for fewer than 50

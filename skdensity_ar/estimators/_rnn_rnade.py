@@ -158,7 +158,7 @@ class RNNRNADE(SequenceDensity):
         batch_size="auto",
         learning_rate="cosine",
         learning_rate_init=0.01,
-        weight_decay=0.01,
+        weight_decay=0.0,
         dropout="auto",
         input_dropout=0.0,
         max_grad_norm=1.0,

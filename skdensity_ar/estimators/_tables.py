@@ -22,15 +22,16 @@ from skdensity_ar._validation import (
     check_count,
     check_table,
 )
+from skdensity_ar.conditionals import N_SETS
 from skdensity_ar.estimators._base import AGNOSTIC, BaseAutoregressiveDensity, Examples
 
 # Rows per column from which on a fit needs less noise, and can tell more components
 # apart, and from which on it needs none if no column is real.
 _MANY_ROWS, _ENOUGH_ROWS = 50, 1000
 
-# Components of a single real column, whose shape is all there is to learn: one for
-# every other row, within these bounds.
-_FEWEST_ALONE, _MOST_ALONE = 120, 400
+# Components of a single real column, whose shape is all there is to learn: kernels of
+# `N_SETS` widths on each row, on so many at most.
+_MOST_KERNELS = 1000
 
 # Rows from which on a fit takes long enough with half of the orderings.
 _LARGE = 10000
@@ -57,6 +58,8 @@ class TableDensity(BaseAutoregressiveDensity):
     }
 
     def _auto_orderings(self, columns: Columns, n_rows: int) -> int:
+        if len(columns.columns) == 1:
+            return 1
         return 8 if columns.real and n_rows < _LARGE else 4
 
     def _auto_epochs(self, columns: Columns, n_rows: int) -> int:
@@ -67,7 +70,7 @@ class TableDensity(BaseAutoregressiveDensity):
         if n_real == 0 or _are_few(n_rows, columns):
             return 5
         if len(columns.columns) == 1:
-            return min(max(n_rows // 2, _FEWEST_ALONE), _MOST_ALONE)
+            return N_SETS * min(n_rows, _MOST_KERNELS)
         return min(max(200 // n_real, 10), 30)
 
     def _auto_frequencies(self, columns: Columns, n_rows: int) -> int:

@@ -163,7 +163,7 @@ def test_ties_are_what_noise_takes_from_the_lead():
 def test_a_run_resumes_and_keeps_the_other_tables(split, tmp_path, monkeypatch):
     known = {"MADE": Counted(1.0), "wide": Counted(2.0), "Gaussian": full_gaussian()}
     monkeypatch.setattr(Counted, "fits", 0)
-    monkeypatch.setattr(accuracy, "models", lambda *args: known)
+    monkeypatch.setattr(accuracy, "models", lambda *args, **options: known)
     monkeypatch.setattr(tables, "splits", lambda *args, **options: [split, split])
     monkeypatch.setattr(tables, "names", lambda suite: ["first", "second"])
 

@@ -13,6 +13,7 @@ from skdensity_ar.conditionals import (
     Categorical,
     ColumnSpec,
     PointMass,
+    _mixture_start,
 )
 from tests import properties, reference
 from tests.properties import MIXTURES, generator
@@ -308,28 +309,59 @@ def test_initial_mixture_nears_the_marginal_as_components_join(kind):
 
 
 @every_mixture
-def test_many_components_start_as_wide_as_values_left_out_ask(kind):
-    """Sharp clusters get narrow components, one smooth bump keeps wide ones."""
+def test_many_components_start_as_kernels_that_values_left_out_ask_for(kind):
+    """Near the truth on clusters, on one smooth bump and on two bumps of two widths."""
     rng, n = np.random.default_rng(0), 500
-    clusters = rng.integers(-1, 2, 2 * n) + rng.normal(scale=0.02, size=2 * n)
-    x = torch.from_numpy(np.column_stack([clusters, rng.normal(size=2 * n)]))
-    scores, widths = [], []
-    for n_components in (49, 60):  # the latter choose
-        conditional = MIXTURES[kind](n_components, torch.zeros(2, dtype=torch.float64))
-        start = conditional.initial_bias(x[:n])
-        widths.append(conditional.split(start)[2].median(-1).values)
-        scores.append(conditional.log_prob(start, x[n:]).mean(0))
-    (sharp, smooth), (sharper, as_smooth) = widths
-    assert sharper < 0.4 * sharp
-    assert as_smooth == smooth
-    gained = scores[1] - scores[0]
-    assert gained[0] > 0.4
-    assert gained[1] > -0.02
+    bump = rng.normal(size=2 * n)
+    clusters = rng.integers(-1, 2, 2 * n) + 0.02 * rng.normal(size=2 * n)
+    is_narrow = rng.random(2 * n) < 0.5
+    both = np.where(is_narrow, 1.0 + 0.01 * bump, bump)
+    x = torch.from_numpy(np.column_stack([clusters, bump, both]))
+    narrow = torch.tensor([-1.0, 0.0, 1.0]).double()
+    truth = [
+        (x[:, :1] - narrow, torch.full((3,), 0.02).double(), torch.ones(3) / 3),
+        (x[:, 1:2], torch.ones(1).double(), torch.ones(1)),
+        (
+            x[:, 2:] - torch.tensor([1.0, 0.0]).double(),
+            torch.tensor([0.01, 1.0]).double(),
+            torch.ones(2) / 2,
+        ),
+    ]
+    log_truth = [
+        (w.log() - s.log() + MIXTURES["gaussian_mixture"].kernel.log_prob(z / s))
+        .logsumexp(-1)[n:]
+        .mean()
+        for z, s, w in truth
+    ]
+    conditional = MIXTURES[kind](4 * n, torch.zeros(3, dtype=torch.float64))
+    start = conditional.initial_bias(x[:n])
+    lost = torch.stack(log_truth) - conditional.log_prob(start, x[n:]).mean(0)
+    assert (lost < 0.25).all()
+
+
+@pytest.mark.parametrize("n_neighbours", [1, 3, 9, 30])
+def test_kernels_reach_to_a_neighbour(n_neighbours):
+    ordered = draw(20, 1, scale=1.0).flatten().sort().values
+    ordered[3] = ordered[4]
+    found = _mixture_start._distance(ordered, n_neighbours)
+    gaps = (ordered - ordered.unsqueeze(-1)).abs().sort(-1).values
+    assert torch.equal(found, gaps[:, min(n_neighbours, 19)])
+
+
+def test_weights_of_densities_are_those_of_the_largest_likelihood():
+    log_p = draw(3, 200, scale=1.0)
+    weights = _mixture_start._weights(log_p)
+    gradient = (log_p - torch.logsumexp(log_p + weights.log()[:, None], 0)).exp()
+    # Lagrange: the mean is 1 where the weight is not at its bound, else less.
+    mean = gradient.mean(-1)
+    assert weights.sum() == pytest.approx(1.0)
+    assert mean[weights > 1e-3].numpy() == pytest.approx(1.0, abs=1e-3)
+    assert (mean < 1.0 + 1e-3).all()
 
 
 @every_mixture
 @pytest.mark.parametrize(
-    ("n", "n_components"), [(1, 4), (2, 4), (5, 4), (5, 60), (12, 60)]
+    ("n", "n_components"), [(1, 4), (2, 4), (5, 4), (5, 200), (12, 60), (12, 203)]
 )
 def test_initial_mixture_takes_few_rows_and_ties(kind, n, n_components):
     conditional = MIXTURES[kind](n_components, torch.zeros(2, dtype=torch.float64))
