@@ -16,11 +16,11 @@ _HEAP_SCALE = 0.003
 # a number, or the distance to the so many-th other value if that is not less than the
 # first of the numbers.
 _MANY = 200
-_WIDTHS, _NEIGHBOURS = (0.01, 0.04, 0.16, 0.64), (3, 9, 27)
+_WIDTHS, _NEIGHBOURS = (0.01, 0.02, 0.05, 0.15, 0.5), (3, 9, 27)
 
 # The sets that are kept and their weights make the likelihood of values left out, in so
 # many folds, large; it is climbed by so many steps of EM.
-N_SETS, _FOLDS, _STEPS = 4, 5, 100
+N_SETS, _FOLDS, _STEPS = 4, 10, 100
 
 # More rows than this are thinned out.
 _MAX_ROWS = 2**14

@@ -361,7 +361,7 @@ def test_weights_of_densities_are_those_of_the_largest_likelihood():
 
 @every_mixture
 @pytest.mark.parametrize(
-    ("n", "n_components"), [(1, 4), (2, 4), (5, 4), (5, 200), (12, 60), (12, 203)]
+    ("n", "n_components"), [(1, 4), (2, 4), (5, 4), (5, 200), (12, 60), (30, 203)]
 )
 def test_initial_mixture_takes_few_rows_and_ties(kind, n, n_components):
     conditional = MIXTURES[kind](n_components, torch.zeros(2, dtype=torch.float64))
