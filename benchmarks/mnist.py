@@ -27,10 +27,20 @@ from skdensity_ar import MADEDensity, NADEDensity
 HERE = Path(__file__).parent
 MEMBERS = {
     "NADE": NADEDensity(
-        (500,), n_orderings=1, max_iter=24, batch_size=100, learning_rate_init=0.005
+        (500,),
+        n_orderings=1,
+        max_iter=24,
+        batch_size=100,
+        learning_rate_init=0.005,
+        weight_decay=0.01,
     ),
     "MADE": MADEDensity(
-        (4000,), n_orderings=1, max_iter=60, batch_size=128, learning_rate_init=0.005
+        (4000,),
+        n_orderings=1,
+        max_iter=60,
+        batch_size=128,
+        learning_rate_init=0.005,
+        weight_decay=0.01,
     ),
     "EoNADE": MADEDensity(
         (500, 500),
@@ -40,6 +50,7 @@ MEMBERS = {
         batch_size=256,
         learning_rate_init=0.002,
         n_iter_no_change=40,
+        weight_decay=0.01,
         direct_connections=False,
     ),
 }
