@@ -62,7 +62,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
 PATCHES = {
     "no residuals": (_base, "fit_residuals", lambda *args: None),
     "no narrow components": (_mixture_start, "_MOST_HEAPS", 0),
-    "no kernels": (_mixture_start, "_MANY", 10**9),  # tells where they are
+    "no kernels": (_mixture_start, "_MANY", 10**9),  # tells in tables of one column
 }
 
 

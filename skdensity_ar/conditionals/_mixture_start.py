@@ -12,8 +12,8 @@ from torch import Tensor
 _HEAP_SHARE, _HEAP_ROWS, _MOST_HEAPS = 0.04, 5, 3
 _HEAP_SCALE = 0.003
 
-# From so many components on they are kernels on the values, in sets of one width each:
-# a number, or the distance to the so many-th other value if that is not less than the
+# From so many components on, the others are kernels on the values, in sets of one width
+# each: a number, or the distance to the so many-th other value, but no less than the
 # first of the numbers.
 _MANY = 200
 _WIDTHS, _NEIGHBOURS = (0.01, 0.02, 0.05, 0.15, 0.5), (3, 9, 27)
@@ -26,10 +26,30 @@ N_SETS, _FOLDS, _STEPS = 4, 10, 100
 _MAX_ROWS = 2**14
 
 
+def heaps_of_column(x: Tensor, K: int) -> tuple[Tensor, Tensor]:
+    """The values (heaps,) that get a narrow component of the K, and their shares."""
+    x = _thinned(x)
+    values, counts = x.unique(return_counts=True)
+    # Sorting in descending order of the counts, and of equal ones the smallest value.
+    order = counts.sort(descending=True, stable=True).indices
+    n_heaps = int((counts >= max(_HEAP_SHARE * len(x), _HEAP_ROWS)).sum())
+    n_heaps = min(n_heaps, _MOST_HEAPS, K - 2) if K > 2 and len(values) > 1 else 0
+    heaps = order[:n_heaps]
+    return values[heaps], counts[heaps].to(x) / len(x)
+
+
+def unit_of_column(x: Tensor, K: int, floor: Tensor) -> Tensor:
+    """What the means of the components take their steps in, (K,)."""
+    heaps, _ = heaps_of_column(x, K)
+    unit = torch.ones(K, dtype=heaps.dtype, device=heaps.device)
+    unit[: len(heaps)] = _HEAP_SCALE + floor
+    return unit
+
+
 def start_of_column(
-    x: Tensor, K: int, floor: Tensor, log_prob: Callable[..., Tensor]
-) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """α, μ, σ, unit (K,) of a column: narrow components on its heaps, wide ones.
+    x: Tensor, K: int, log_prob: Callable[..., Tensor]
+) -> tuple[Tensor, Tensor, Tensor]:
+    """α, μ, σ (K,) of a column: narrow components on its heaps, others on the rest.
 
     Parameters
     ----------
@@ -37,31 +57,26 @@ def start_of_column(
         Values of the column.
     K : int
         Components.
-    floor : Tensor of shape ()
-        What is added to σ.
     log_prob : callable
-        Log-density of values, (α, μ, σ, values) -> (n_values,).
+        Log-density of values, (α, μ, σ, values) -> (n_values,). σ here and in what is
+        returned is without the floor of the column.
     """
-    x = x[:: 1 + len(x) // _MAX_ROWS].double()
-    n = len(x)
-    values, counts = x.unique(return_counts=True)
-    # Sorting in descending order of the counts, and of equal ones the smallest value.
-    order = counts.sort(descending=True, stable=True).indices
-    n_heaps = int((counts >= max(_HEAP_SHARE * n, _HEAP_ROWS)).sum())
-    n_heaps = min(n_heaps, _MOST_HEAPS, K - 2) if K > 2 and len(values) > 1 else 0
-    heaps, shares = values[order[:n_heaps]], counts[order[:n_heaps]].to(x) / n
+    heaps, shares = heaps_of_column(x, K)
+    x = _thinned(x)
     rest = x[~torch.isin(x, heaps)]
     ordered = (x if len(rest) == 0 else rest).sort().values
-    k = K - n_heaps
+    k = K - len(heaps)
     are_many = K >= _MANY and len(ordered) >= 2 * _FOLDS
-    alpha, mu, width = _kernels(ordered, k, log_prob) if are_many else _even(ordered, k)
-    narrow = torch.full_like(heaps, _HEAP_SCALE)
+    alpha, mu, sigma = _kernels(ordered, k, log_prob) if are_many else _even(ordered, k)
     return (
-        torch.cat([shares, alpha * max(len(rest), 1) / n]),
+        torch.cat([shares, alpha * max(len(rest), 1) / len(x)]),
         torch.cat([heaps, mu]),
-        torch.cat([narrow, width]),
-        torch.cat([narrow + floor, torch.ones_like(mu)]),
+        torch.cat([torch.full_like(heaps, _HEAP_SCALE), sigma]),
     )
+
+
+def _thinned(x: Tensor) -> Tensor:
+    return x[:: 1 + (len(x) - 1) // _MAX_ROWS].double()
 
 
 def _even(ordered: Tensor, k: int) -> tuple[Tensor, Tensor, Tensor]:

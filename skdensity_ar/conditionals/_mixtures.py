@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from typing import Any, ClassVar, NamedTuple
 
 import torch
@@ -13,7 +14,7 @@ from torch.nn.functional import softplus
 from skdensity_ar.conditionals._base import ColumnSpec, Conditional
 from skdensity_ar.conditionals._categorical import sample_index
 from skdensity_ar.conditionals._mixture_kernel import MixtureLogProb
-from skdensity_ar.conditionals._mixture_start import start_of_column
+from skdensity_ar.conditionals._mixture_start import start_of_column, unit_of_column
 
 # Mass of the wide Cauchy density under every mixture. A row far from all that was
 # seen then scores low and finite, and one such row cannot pull the training of the
@@ -187,32 +188,37 @@ class Mixture(Conditional):
         return torch.where(u[0] < self.background, far, x)
 
     def adapted(self, x: Tensor) -> Mixture:
-        x = x.view(-1, *x.shape[-2:])
         one = self._replaced()
-        one.unit = torch.stack([self._start(x_e)[3] for x_e in x]).unsqueeze(1)
+        units = [self._units(x_e) for x_e in x.view(-1, *x.shape[-2:])]
+        one.unit = torch.stack(units).unsqueeze(1)
         return one
 
     def initial_bias(self, x: Tensor) -> Tensor:
-        alpha, mu, sigma, unit = self._start(x)
-        mu = mu if self.unit is None else mu / unit
+        starts = [
+            start_of_column(x_d, self.n_components, partial(self._log_prob_with, floor))
+            for x_d, floor in self._by_column(x)
+        ]
+        alpha, mu, sigma = (torch.stack(each, -1) for each in zip(*starts, strict=True))
+        mu = mu if self.unit is None else mu / self._units(x)
         return torch.cat([alpha.log(), mu, sigma.log()]).T.to(x.dtype)
 
-    def _start(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Where training starts: α, μ, σ without its floor, and unit, each (K, D)."""
+    def _units(self, x: Tensor) -> Tensor:
+        """What the means take their steps in, (K, D)."""
+        K = self.n_components
+        units = [unit_of_column(x_d, K, floor) for x_d, floor in self._by_column(x)]
+        return torch.stack(units, -1)
+
+    def _by_column(self, x: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
+        """Every column of x (n, D) and its floor; of members, that of the first."""
         floors = self.scale_floor.double().flatten()[: x.shape[1]]
-        starts = []
-        for x_d, floor in zip(x.T, floors, strict=True):
+        return zip(x.T, floors, strict=True)
 
-            def log_prob(alpha, mu, sigma, x, floor=floor):
-                of_column = type(self)(mu.shape[-1], floor, self.background)
-                params = torch.cat([alpha.log(), mu, sigma.log()], -1)
-                return of_column.log_prob(params, x)
-
-            starts.append(start_of_column(x_d, self.n_components, floor, log_prob))
-        alpha, mu, sigma, unit = (
-            torch.stack(each, -1) for each in zip(*starts, strict=True)
-        )
-        return alpha, mu, sigma, unit
+    def _log_prob_with(
+        self, floor: Tensor, alpha: Tensor, mu: Tensor, sigma: Tensor, x: Tensor
+    ) -> Tensor:
+        """Log-density of values of one column; α, μ and σ, without the floor, (K,)."""
+        mixture = type(self)(len(mu), floor, self.background)
+        return mixture.log_prob(torch.cat([alpha.log(), mu, sigma.log()]), x)
 
 
 class GaussianMixture(Mixture):

@@ -44,7 +44,7 @@ from skdensity_ar.networks import ACTIVATIONS, EoNADE, Network
 AGNOSTIC = "agnostic"
 
 # What max_iter="auto" keeps to: mini-batches of all members, and epochs.
-_MAX_BATCHES, _MIN_EPOCHS = 32000, 10
+_MAX_BATCHES, MIN_EPOCHS = 32000, 10
 _AGNOSTIC_EPOCHS = 4  # times as many where each shows a network one ordering of many
 
 # Fewer rows than this leave no validation share worth the name.
@@ -278,7 +278,7 @@ class BaseAutoregressiveDensity(
             n *= _AGNOSTIC_EPOCHS
         n_members, n_train = examples.train_index.shape
         n_batches = n_members * (n_train // examples.batch_size)
-        return max(min(n, _MAX_BATCHES // max(n_batches, 1)), _MIN_EPOCHS)
+        return max(min(n, _MAX_BATCHES // max(n_batches, 1)), MIN_EPOCHS)
 
     def _structure(self) -> dict[str, tuple[Any, Any]]:
         """Return what the fitted network has and what is asked for, by parameter."""

@@ -9,9 +9,10 @@ _MIXTURES = """
 n_components : int or "auto", default="auto"
     Components per mixture. "auto" is 5 for fewer than 50 rows per column; for a
     table of one column four for every row, at most 4000; otherwise 200 shared out
-    among the real columns, at least 10 and at most 30 for each. From 200 on they
-    start as kernels of four widths on the values, those on values that many rows
-    share apart: the likelihood of values left out chooses and weighs the widths.
+    among the real columns, at least 10 and at most 30 for each. From 200 on, and
+    with 20 rows or more, they start as kernels of four widths on the values, those on
+    values that many rows share apart: the likelihood of values left out chooses and
+    weighs the widths.
 n_frequencies : int or "auto", default="auto"
     F: of a real value x, in units of its spread, hidden units see sin(2ᵏ x) / 2ᵏ
     and cos(2ᵏ x) / 2ᵏ for k = 0 … F - 1 besides x itself, so that what comes after
@@ -38,9 +39,9 @@ handle_unknown : {"score", "error"}, default="score"
     for it, or raise an error.
 max_iter : int or "auto", default="auto"
     Passes over the training rows (epochs), at most. "auto" is 160 for tables with real
-    columns that have 50 rows per column or more, otherwise 80; four times as many with
-    ordering="agnostic"; fewer where these were more than 32000 mini-batches over all
-    members, but at least 10.
+    columns that have 50 rows per column or more, otherwise 80, but 10 for a single real
+    column; four times as many with ordering="agnostic"; fewer where these were more
+    than 32000 mini-batches over all members, but at least 10.
 batch_size : int or "auto", default="auto"
     Rows per mini-batch; "auto" takes a sixteenth of the training rows, at least 32
     and at most 256.

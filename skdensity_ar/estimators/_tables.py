@@ -23,7 +23,12 @@ from skdensity_ar._validation import (
     check_table,
 )
 from skdensity_ar.conditionals import N_SETS
-from skdensity_ar.estimators._base import AGNOSTIC, BaseAutoregressiveDensity, Examples
+from skdensity_ar.estimators._base import (
+    AGNOSTIC,
+    MIN_EPOCHS,
+    BaseAutoregressiveDensity,
+    Examples,
+)
 
 # Rows per column from which on a fit needs less noise, and can tell more components
 # apart, and from which on it needs none if no column is real.
@@ -63,6 +68,8 @@ class TableDensity(BaseAutoregressiveDensity):
         return 8 if columns.real and n_rows < _LARGE else 4
 
     def _auto_epochs(self, columns: Columns, n_rows: int) -> int:
+        if len(columns.columns) == len(columns.real) == 1:
+            return MIN_EPOCHS  # where it starts it is next to done
         return 160 if columns.real and not _are_few(n_rows, columns) else 80
 
     def _auto_components(self, columns: Columns, n_rows: int) -> int:

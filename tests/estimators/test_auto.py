@@ -42,6 +42,7 @@ def fitted(cls, X, **params):
         (reals(10000), 4),
         (reals(60, 1), 1),
         (bits(60), 4),
+        (bits(60, 1), 1),
     ],
 )
 def test_orderings(X, n_orderings, trained_with):
@@ -108,6 +109,7 @@ def test_frequencies(cls, X, params, n_frequencies, trained_with):
     [
         (reals(199), {}, 80),
         (reals(200), {}, 160),
+        (reals(200, 1), {}, 10),
         (bits(999), {}, 80),
         (bits(999), {"ordering": "agnostic"}, 320),
         (reals(200), {"ordering": "agnostic"}, 640),
