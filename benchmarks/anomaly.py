@@ -154,24 +154,21 @@ def outliers(task: Task, seed: int) -> np.ndarray:
 
 
 def novelties(task: Task, seed: int) -> np.ndarray:
-    """For normal training rows: what two densities lack together, sharp and smooth.
+    """For normal training rows: the default and a smoother density together.
 
-    The smooth one is of two copies of every row, each with normal noise of a width of
-    its own in every column that is not of 0 and 1: log-normal about 0.3 standard
-    deviations, so that some copies stay where they were and some go far. Its columns
-    count by the square. Either sum is measured by its spread over training rows.
+    The latter is of two copies of the rows with normal noise of 0.3 standard deviations
+    in every column that is not of 0 and 1.
     """
     rng = np.random.default_rng(seed)
+    width = 0.3 * task.X_train.std(axis=0) * ~_of_bits(task.X_train)
     rows = np.repeat(rng.permutation(task.X_train), 2, axis=0)
-    widths = 0.3 * np.exp(0.8 * rng.standard_normal((len(rows), 1)))
-    spread = task.X_train.std(axis=0) * ~_of_bits(task.X_train)
-    rows += widths * spread * rng.standard_normal(rows.shape)
+    rows += width * rng.standard_normal(rows.shape)
     n_valid = 2 * max(len(rows) // 20, 1)  # both copies of a row
     smooth = fitted(rows[n_valid:], task, seed, X_val=rows[:n_valid], **AS_CHOSEN)
     sharp = fitted(task.X_train, task, seed, **AS_CHOSEN)
     scores = np.zeros(len(task.X_test))
-    for density, power in ((sharp, 1), (smooth, 2)):
-        train, test = ((e**power).sum(axis=1) for e in _excess(density, task))
+    for density in (sharp, smooth):
+        train, test = ((e**2).sum(axis=1) for e in _excess(density, task))
         low, high = np.quantile(train, (0.5, 0.9))
         scores += (test - low) / max(high - low, np.finfo(float).tiny)
     return scores
