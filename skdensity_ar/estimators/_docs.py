@@ -39,9 +39,9 @@ handle_unknown : {"score", "error"}, default="score"
     for it, or raise an error.
 max_iter : int or "auto", default="auto"
     Passes over the training rows (epochs), at most. "auto" is 160 for tables with real
-    columns that have 50 rows per column or more, otherwise 80, but 10 for a single real
-    column; four times as many with ordering="agnostic"; fewer where these were more
-    than 32000 mini-batches over all members, but at least 10.
+    columns that have 50 rows per column or more (10 for a single column), otherwise
+    80; four times as many with ordering="agnostic"; fewer where these were more than
+    32000 mini-batches over all members, but at least 10.
 batch_size : int or "auto", default="auto"
     Rows per mini-batch; "auto" takes a sixteenth of the training rows, at least 32
     and at most 256.

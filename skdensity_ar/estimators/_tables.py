@@ -68,9 +68,10 @@ class TableDensity(BaseAutoregressiveDensity):
         return 8 if columns.real and n_rows < _LARGE else 4
 
     def _auto_epochs(self, columns: Columns, n_rows: int) -> int:
-        if len(columns.columns) == len(columns.real) == 1:
-            return MIN_EPOCHS  # where it starts it is next to done
-        return 160 if columns.real and not _are_few(n_rows, columns) else 80
+        if not columns.real or _are_few(n_rows, columns):
+            return 80
+        # A single column is next to done where it starts.
+        return MIN_EPOCHS if len(columns.columns) == 1 else 160
 
     def _auto_components(self, columns: Columns, n_rows: int) -> int:
         n_real = len(columns.real)

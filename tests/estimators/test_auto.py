@@ -109,7 +109,8 @@ def test_frequencies(cls, X, params, n_frequencies, trained_with):
     [
         (reals(199), {}, 80),
         (reals(200), {}, 160),
-        (reals(200, 1), {}, 10),
+        (reals(49, 1), {}, 80),
+        (reals(50, 1), {}, 10),
         (bits(999), {}, 80),
         (bits(999), {"ordering": "agnostic"}, 320),
         (reals(200), {"ordering": "agnostic"}, 640),
