@@ -165,20 +165,16 @@ def train(
         Told of every epoch; training ends when its `end_epoch` returns True.
     """
     params = list(module.parameters())
-    # Long tensors, of weights and of biases, are stepped and averaged in one go each.
-    kinds = [p.dim() > 2 for p in params]
-    joined = {
-        decays: _joined([p for p, d in zip(params, kinds, strict=True) if d == decays])
-        for decays in set(kinds)
-    }
+    weights = [p for p in params if p.dim() > 2]  # the others are biases
     groups: list[dict[str, Any]] = [
-        {"params": p, "weight_decay": weight_decay if decays else 0.0}
-        for decays, p in joined.items()
+        {"params": weights, "weight_decay": weight_decay},
+        {"params": [p for p in params if p.dim() <= 2], "weight_decay": 0.0},
     ]
     optimizer = torch.optim.AdamW(groups, lr=learning_rate_init, fused=True)
     n_members, step = train_index.shape[0], 0
     history = History()
-    averaged = [p.detach().clone() for p in joined.values()]
+    values = [p.detach() for p in params]
+    averaged = [p.clone() for p in values]
     best = [p.detach().clone() for p in params]
     # Without validation rows the training loss decides; epoch 0 has none yet.
     start_index = train_index[:, :_VALID_BLOCK] if valid_index is None else valid_index
@@ -198,7 +194,7 @@ def train(
                     group["lr"] = learning_rate_init * share
             noise = module.draw_noise(batch.n, generator)
             loss = module.loss(batch.take(), noise=noise)  # (members, n)
-            optimizer.zero_grad(set_to_none=False)
+            optimizer.zero_grad()
             (loss.sum(-1) / batch.share).sum().backward()
             _clip(params, max_grad_norm)
             optimizer.step()
@@ -206,10 +202,9 @@ def train(
             step += 1
             # At first the mean of all steps so far: the start is soon forgotten.
             weight = max(1.0 - weight_averaging, 1.0 / (step + 1))
-            for a, p in zip(averaged, joined.values(), strict=True):
-                a.lerp_(p.detach(), weight)
+            torch._foreach_lerp_(averaged, values, weight)
 
-        _swap(joined.values(), averaged)
+        _swap(values, averaged)
         train_loss = total / rows.n_rows(train_index)
         history.loss_curve.append(train_loss.mean().item())
         score = -train_loss
@@ -225,7 +220,7 @@ def train(
         target = torch.where(gained, score, target)
         n_without_gain = 0 if gained.any().item() else n_without_gain + 1
         stop = monitor.end_epoch(history)
-        _swap(joined.values(), averaged)
+        _swap(values, averaged)
         if stop:
             history.stopped_by = "callback"
             break
@@ -240,17 +235,6 @@ def train(
         p.data, p.grad = b, None
     history.best_iter = best_iter.tolist()
     return history
-
-
-def _joined(params: Sequence[nn.Parameter]) -> nn.Parameter:
-    """One long parameter of which these become views, and so do their gradients."""
-    joined = nn.Parameter(torch.cat([p.detach().flatten() for p in params]))
-    joined.grad = torch.zeros_like(joined)
-    sizes = [p.numel() for p in params]
-    values, grads = joined.data.split(sizes), joined.grad.split(sizes)
-    for p, value, grad in zip(params, values, grads, strict=True):
-        p.data, p.grad = value.view(p.shape), grad.view(p.shape)
-    return joined
 
 
 @torch.no_grad()
@@ -271,11 +255,13 @@ def shuffle(index: Tensor, generator: torch.Generator) -> Tensor:
 
 
 def _clip(params: Sequence[Tensor], max_norm: float) -> None:
-    """Scale each member's gradient down to `max_norm`, without asking the device."""
+    """Scale each member's gradient down to `max_norm`."""
     grads = [p.grad for p in params if p.grad is not None]
-    squares = [g.reshape(len(g), -1).square().sum(1) for g in grads]  # (members,)
-    square = torch.stack(squares).sum(0)
-    scale = (max_norm / (square.sqrt() + 1e-6)).clamp(max=1.0)
+    norms = [torch.linalg.vector_norm(g.flatten(1), dim=1) for g in grads]
+    norm = torch.linalg.vector_norm(torch.stack(norms), dim=0)  # (members,)
+    if norm.is_cpu and (norm <= max_norm).all():  # a GPU would have to be waited for
+        return
+    scale = (max_norm / (norm + 1e-6)).clamp(max=1.0)
     for g in grads:
         g.mul_(scale.view(-1, *[1] * (g.dim() - 1)))
 

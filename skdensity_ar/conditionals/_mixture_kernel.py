@@ -1,7 +1,8 @@
 """log p of a mixture and its gradient in one pass over the components.
 
-Autograd would go over them some sixty times. Components lead here, so that sums over
-them run along the rows, and what is written once is the gradient.
+Autograd would go over them some sixty times. Sums over components run along the rows
+here, whichever of the two comes last in memory, and what is written once is the
+gradient.
 """
 
 from __future__ import annotations
@@ -14,45 +15,29 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 from torch.nn.functional import softplus
 
+# Components smaller than the largest by this factor, as a logarithm, are taken to have
+# no share: half of the last digit of float64. They would fill the gradient with numbers
+# below the smallest normal one, by which processors multiply a hundred times slower.
+_NO_SHARE = -36.7
+
+# Numbers per parameter evaluated at a time. Memory for much more would be asked of the
+# system, and cleared by it, in every step.
+_PART = 2**19
+
 
 class MixtureLogProb(torch.autograd.Function):
     """log((1 - ε) Σ_k α_k f(z_k) / σ_k + ε b(x)), see `Mixture`.
 
-    Takes params (..., D, 3 K), x (..., D), floor, unit, log b(x) and the mixture;
-    differentiates with respect to params alone.
+    Takes params (..., D, 3 K), x that broadcasts to (..., D), floor, unit, log b(x)
+    and the mixture; differentiates with respect to params alone.
     """
 
     @staticmethod
     def forward(ctx: Any, params, x, floor, unit, log_background, mixture):
-        split = params.unflatten(-1, (3, mixture.n_components))
-        out = split.movedim((-2, -1), (0, 1))  # (3, K, ..., D)
-        out = out.clone(memory_format=torch.contiguous_format)
-        z_alpha, mu, z_sigma = out.unbind()
-        held = z_sigma > mixture.log_scale_max
-        spread = z_sigma.masked_fill_(held, mixture.log_scale_max).exp_()
-        sigma = spread + floor
-        if unit is not None:
-            unit = unit.movedim(-2, 0)  # (K, members, 1, D)
-            mu.mul_(unit)
-        z = mu.neg_().add_(x).div_(sigma)
-        terms = mixture.kernel.log_prob(z).add_(z_alpha).sub_(sigma.log())
-        r, log_r = _softmax(terms)
-        alpha, log_alpha = _softmax(z_alpha)
-        log_p = log_r - log_alpha
-        if mixture.background > 0.0:
-            ratio = log_p + math.log1p(-mixture.background) - log_background
-            log_p, inside = log_background + softplus(ratio), ratio.sigmoid()
-            r.mul_(inside)
-            alpha.mul_(inside)
-        torch.sub(r, alpha, out=z_alpha)
-        r.div_(sigma).neg_()
-        slope = mixture.kernel.slope(z)
-        # d log f(z) / σ by μ and z^σ: -f'/f / σ and -(z f'/f + 1) (σ - floor) / σ.
-        spread.mul_(r).mul_(z.mul_(slope).add_(1.0)).masked_fill_(held, 0.0)
-        torch.mul(r, slope, out=mu)
-        if unit is not None:
-            mu.mul_(unit)
-        ctx.save_for_backward(out)
+        log_p, by_params = mixture_log_prob(
+            params, x, floor, unit, log_background, mixture, with_gradient=True
+        )
+        ctx.save_for_backward(by_params)
         return log_p
 
     @staticmethod
@@ -63,9 +48,117 @@ class MixtureLogProb(torch.autograd.Function):
         return by_params, None, None, None, None, None
 
 
-def _softmax(terms: Tensor) -> tuple[Tensor, Tensor]:
-    """softmax, written over `terms`, and logsumexp over the leading axis."""
-    largest = terms.amax(0)
-    terms.sub_(largest).exp_()
-    total = terms.sum(0)
-    return terms.div_(total), total.log().add_(largest)
+def mixture_log_prob(
+    params: Tensor,
+    x: Tensor,
+    floor: Tensor,
+    unit: Tensor | None,
+    log_background: Tensor,
+    mixture: Any,
+    *,
+    with_gradient: bool,
+) -> tuple[Tensor, Tensor]:
+    """log p (..., D) and, if asked for, its derivatives by params, (3, K, ..., D)."""
+    K, shape = mixture.n_components, params.shape[:-1]
+    rows_last = params.stride(-1) != 1  # in memory, as products leave them
+    if rows_last:
+        derivatives = torch.empty_like(params).unflatten(-1, (3, K))
+        derivatives = derivatives.movedim((-2, -1), (0, 1))
+        if x.dim() > 1:
+            x, log_background = (v.mT.contiguous().mT for v in (x, log_background))
+    else:
+        derivatives = params.new_empty((3, K, *shape))
+    params = params.unflatten(-1, (3, K)).movedim((-2, -1), (0, 1))
+    if unit is not None:
+        unit = unit.movedim(-2, 0)  # (K, members, 1, D)
+    given = (x, floor, unit, log_background)
+    if len(shape) < 3 or params[0].numel() <= _PART:
+        return _evaluate(params, derivatives, given, mixture, with_gradient), derivatives
+    size = max(1, _PART * shape[0] // params[0].numel())
+    parts = []
+    for begin in range(0, shape[0], size):
+        axes = (0, 0, 1, 0)
+        members = slice(begin, begin + size)
+
+        def of_part(v: Tensor | None, axis: int, members: slice = members) -> Any:
+            if v is None or v.dim() - axis < len(shape) or v.shape[axis] == 1:
+                return v
+            return v[(slice(None),) * axis + (members,)]
+
+        parts.append(
+            _evaluate(
+                params[:, :, members],
+                derivatives[:, :, members],
+                tuple(map(of_part, given, axes)),
+                mixture,
+                with_gradient,
+            )
+        )
+    return torch.cat(parts), derivatives
+
+
+def _evaluate(
+    params: Tensor,
+    out: Tensor,
+    given: tuple[Tensor, Tensor, Tensor | None, Tensor],
+    mixture: Any,
+    with_gradient: bool,
+) -> Tensor:
+    """log p; what is written to `out` are its derivatives."""
+    x, floor, unit, log_background = given
+    z_alpha, mu, z_sigma = params.unbind()
+    by_alpha, by_mu, by_sigma = out.unbind()
+    most = mixture.log_scale_max
+    # Where none is held, which a GPU would have to be asked for, it need not be marked.
+    held = None if z_sigma.is_cpu and z_sigma.amax() <= most else z_sigma > most
+    spread = torch.clamp(z_sigma, max=most, out=by_sigma).exp_()
+    sigma = spread + floor
+    z = torch.sub(x, mu if unit is None else mu * unit, out=by_mu).div_(sigma)
+    terms = mixture.kernel.log_prob(z).add_(z_alpha).sub_(sigma.log())
+    r, total, log_r = _exp(terms, out=terms)
+    alpha, total_alpha, log_alpha = _exp(z_alpha, out=by_alpha)
+    log_p = log_r - log_alpha
+    if mixture.background > 0.0:
+        ratio = log_p + math.log1p(-mixture.background) - log_background
+        log_p, inside = log_background + softplus(ratio), ratio.sigmoid()
+        total, total_alpha = inside / total, inside / total_alpha
+    else:
+        total, total_alpha = total.reciprocal(), total_alpha.reciprocal()
+    if not with_gradient:
+        return log_p
+    torch.sub(r.mul_(total), alpha.mul_(total_alpha), out=by_alpha)
+    r.div_(sigma)
+    slope = mixture.kernel.slope(z)
+    # d log f(z) / σ by μ and z^σ: -f'/f / σ and -(z f'/f + 1) (σ - floor) / σ.
+    spread.mul_(r).mul_(z.mul_(slope).add_(1.0).neg_())
+    if held is not None:
+        spread.masked_fill_(held, 0.0)
+    torch.mul(r, slope, out=by_mu).neg_()
+    if unit is not None:
+        by_mu.mul_(unit)
+    return log_p
+
+
+def _exp(terms: Tensor, out: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """exp(terms - largest), written to `out`; its sum and logsumexp of terms."""
+    largest = _fold(torch.maximum, terms)
+    torch.threshold_(torch.sub(terms, largest, out=out), _NO_SHARE, -math.inf).exp_()
+    total = _fold(torch.add, out)
+    return out, total, total.log().add_(largest)
+
+
+def _fold(operation: Any, terms: Tensor) -> Tensor:
+    """Join all entries of the leading axis, halves at a time.
+
+    Reductions of torch take two to three times as long where that axis is not the
+    first in memory too.
+    """
+    if len(terms) == 1:
+        return terms[0].clone()
+    while (n := len(terms)) > 1:
+        half = n // 2
+        folded = operation(terms[:half], terms[n - half :])
+        if n % 2:
+            operation(folded[0], terms[half], out=folded[0])
+        terms = folded
+    return terms[0]

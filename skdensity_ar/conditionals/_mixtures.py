@@ -13,7 +13,7 @@ from torch.nn.functional import softplus
 
 from skdensity_ar.conditionals._base import ColumnSpec, Conditional
 from skdensity_ar.conditionals._categorical import sample_index
-from skdensity_ar.conditionals._mixture_kernel import MixtureLogProb
+from skdensity_ar.conditionals._mixture_kernel import MixtureLogProb, mixture_log_prob
 from skdensity_ar.conditionals._mixture_start import start_of_column, unit_of_column
 
 # Mass of the wide Cauchy density under every mixture. A row far from all that was
@@ -40,7 +40,9 @@ class Kernel(NamedTuple):
 
 
 GAUSSIAN = Kernel(
-    lambda z: -0.5 * z.square() - 0.5 * math.log(2.0 * math.pi),
+    lambda z: torch.addcmul(
+        z.new_full((), -0.5 * math.log(2.0 * math.pi)), z, z, value=-0.5
+    ),
     torch.neg,
     torch.special.ndtr,
     torch.special.ndtri,
@@ -146,11 +148,17 @@ class Mixture(Conditional):
         return torch.cat([x, angle.sin() / frequency, angle.cos() / frequency], -1)
 
     def log_prob(self, params: Tensor, x: Tensor) -> Tensor:
-        if params.requires_grad and torch.is_grad_enabled() and not x.requires_grad:
+        by_autograd = torch.is_grad_enabled() and x.requires_grad
+        shapes = [x.shape, params.shape[:-1], self.scale_floor.shape]
+        if self.unit is not None:
+            shapes.append(self.unit[..., 0, :].shape)
+        if not by_autograd and torch.broadcast_shapes(*shapes) == shapes[1]:
             floor = self.scale_floor.to(params.dtype)
             unit = None if self.unit is None else self.unit.to(params.dtype)
-            far = self._far(x)
-            return MixtureLogProb.apply(params, x, floor, unit, far, self)
+            given = (params, x, floor, unit, self._far(x), self)
+            if torch.is_grad_enabled() and params.requires_grad:
+                return MixtureLogProb.apply(*given)
+            return mixture_log_prob(*given, with_gradient=False)[0]
         z_alpha, mu, sigma = self.split(params)
         z = (x.unsqueeze(-1) - mu) / sigma
         terms = z_alpha + self.kernel.log_prob(z) - sigma.log()  # (..., D, K)

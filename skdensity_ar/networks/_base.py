@@ -48,23 +48,24 @@ class Members(nn.Module):
 
         One share for all members or one for each.
         """
-        shares = share if isinstance(share, Sequence) else (share,)
-        if not any(shares):
+        shares = torch.tensor(share, dtype=torch.float64, device="cpu").reshape(-1)
+        dropped = (shares * 2.0**16).round()
+        if not dropped.any():
             return ()
-        kept = 1.0 - torch.tensor(shares, dtype=self.dtype, device=generator.device)
-        kept = kept.view(*[-1] * len(self.members), 1, 1)
-        return tuple(
-            torch.rand(
-                (*self.members, n, size),
-                generator=generator,
-                dtype=self.dtype,
+        kept = (1.0 - dropped / 2.0**16).to(generator.device, self.dtype)
+        least = (dropped - 2.0**15).to(generator.device, torch.int16)
+        shape = (*[-1] * len(self.members), 1, 1)
+        masks = []
+        for size in sizes:
+            bits = torch.empty(
+                (*self.members, size, -(-n // 4)),
+                dtype=torch.int64,
                 device=generator.device,
-            )
-            .lt(kept)
-            .to(self.dtype)
-            .div_(kept)
-            for size in sizes
-        )
+            ).random_(-(2**63), None, generator=generator)
+            # Four numbers of 16 bits from each: half as dear as numbers of their own.
+            keep = bits.view(torch.int16)[..., :n] >= least.view(shape)
+            masks.append(keep.to(self.dtype).div_(kept.view(shape)).mT)
+        return tuple(masks)
 
     def member(self, e: int) -> Self:
         """The e-th network alone; its parameters are views."""

@@ -97,18 +97,18 @@ class MADE(FeedForward):
     def forward(
         self, u: Tensor, context: Tensor | None = None, *, noise: Noise = ()
     ) -> Tensor:
+        # Rows come last in memory: what follows goes over the units one by one.
         Ws, V, A = self._masked()
-        bs, params = self._biases(context)
-        h = u
+        bs, c = self._biases(context)
+        h = u.mT  # (..., U, n)
         for layer, (W, b) in enumerate(zip(Ws, bs, strict=True)):
-            h = self.g(_add_product(b, h, W))  # (..., n, H)
+            h = self.g(_add_product(b.mT, W, h))  # (..., H, n)
             if noise:
-                h = h * noise[layer]
-        if V is not None:
-            params = _add_product(params, h, V)  # (..., n, P)
+                h = h * noise[layer].mT
+        params = c.mT if V is None else _add_product(c.mT, V, h)  # (..., P, n)
         if A is not None:
-            params = _add_product(params, self._direct(u), A)
-        return params
+            params = _add_product(params, A, self._direct(u).mT, owned=V is not None)
+        return params.mT
 
     def start(self, n: int, context: Tensor | None = None) -> Steps:
         Ws, V, A = self._masked()
@@ -161,15 +161,16 @@ class MADE(FeedForward):
 _FEWEST_OUTPUTS = 12
 
 
-def _add_product(b: Tensor, h: Tensor, W: Tensor) -> Tensor:
-    """b + W h of the rows of h, in one operation where there are members."""
+def _add_product(b: Tensor, W: Tensor, h: Tensor, *, owned: bool = False) -> Tensor:
+    """b + W h of the columns of h, (..., units, n); written over b if that is owned."""
     n_outputs = W.shape[-2]
     if n_outputs < _FEWEST_OUTPUTS and not torch.is_grad_enabled():
         W = pad(W, (0, 0, 0, _FEWEST_OUTPUTS - n_outputs))
-        return b + (h @ W.mT)[..., :n_outputs]
-    if W.dim() < 3:
-        return b + h @ W.mT
-    return torch.baddbmm(b, h.expand(len(W), -1, -1), W.mT)
+        return b + (W @ h)[..., :n_outputs, :]
+    if W.dim() > 2:
+        h = h.expand(len(W), -1, -1)
+        return b.baddbmm_(W, h) if owned else torch.baddbmm(b, W, h)
+    return b + W @ h
 
 
 def _n_of_degree_at_most(degree: int, n_units: int, n_columns: int) -> int:
