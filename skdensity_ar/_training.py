@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 # Rows of all members evaluated at a time when validating.
 _VALID_BLOCK = 4096

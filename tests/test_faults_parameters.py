@@ -44,6 +44,7 @@ WRONG = {
     "n_frequencies": [-1, 17, 1.5, np.nan, "4", None],
     "direct_connections": NO_FLAG,
     "tied": NO_FLAG,
+    "compile": NO_FLAG,
     "ordering": ["sorted", 3, None, 0.5],
     "n_orderings": NO_COUNT,
     "handle_unknown": ["ignore", None, True],

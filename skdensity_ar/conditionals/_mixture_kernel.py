@@ -73,7 +73,9 @@ def mixture_log_prob(
         unit = unit.movedim(-2, 0)  # (K, members, 1, D)
     given = (x, floor, unit, log_background)
     if len(shape) < 3 or params[0].numel() <= _PART:
-        return _evaluate(params, derivatives, given, mixture, with_gradient), derivatives
+        return _evaluate(
+            params, derivatives, given, mixture, with_gradient
+        ), derivatives
     size = max(1, _PART * shape[0] // params[0].numel())
     parts = []
     for begin in range(0, shape[0], size):

@@ -38,7 +38,7 @@ from skdensity_ar.estimators._build import (
     make_orderings,
 )
 from skdensity_ar.estimators._monitor import FitMonitor
-from skdensity_ar.networks import ACTIVATIONS, EoNADE, Network
+from skdensity_ar.networks import ACTIVATIONS, NADE, EoNADE, Network
 
 # The `ordering` that has one network serve all of them.
 AGNOSTIC = "agnostic"
@@ -293,8 +293,12 @@ class BaseAutoregressiveDensity(
                 fitted, value = getattr(c, name, None), getattr(self, name, "auto")
                 if fitted is not None and value != "auto":
                     of_mixtures[name] = (fitted, value)
+        of_nade = {}
+        if isinstance(network, NADE):
+            of_nade["compile"] = (network.compiled, getattr(self, "compile", False))
         return {
             **of_mixtures,
+            **of_nade,
             "hidden_layer_sizes": (network.hidden_layer_sizes, asked),
             "activation": (network.activation, self.activation),
             "ordering": (

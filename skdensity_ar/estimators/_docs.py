@@ -21,6 +21,15 @@ n_frequencies : int or "auto", default="auto"
     see, and it is 0.
 """
 
+# Of those that train a NADE.
+_COMPILE = """
+compile : bool, default=False
+    Whether training steps of a single hidden layer run NADE's recursion as
+    `torch.compile` translates it, which takes half a minute, once, and a C++ compiler
+    (on a GPU, Triton). Worth it for fits that take several minutes: a step then takes
+    about two thirds of the time. Scores are computed without it.
+"""
+
 _PARAMETERS = """
 ordering : str or permutation, default="natural"
     In which order the columns are visited: "natural", "reversed", "random" or a
@@ -197,6 +206,7 @@ def _fill(cls: type, instead: dict[str, str]) -> type:
     if cls.__doc__ is not None:  # python -OO strips it
         cls.__doc__ = cls.__doc__.format(
             mixtures=_entries(_MIXTURES, instead),
+            compile=_entries(_COMPILE, instead),
             parameters=_entries(_PARAMETERS, instead),
             attributes=_entries(_ATTRIBUTES, instead),
         )

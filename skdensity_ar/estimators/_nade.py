@@ -39,6 +39,7 @@ class NADEDensity(TableDensity):
     tied : bool, default=False
         Whether V = Wᵀ, as in the restricted Boltzmann machine; the first and the
         last hidden layer must then be of one size.
+    {compile}
     {parameters}
 
     Attributes
@@ -74,6 +75,7 @@ class NADEDensity(TableDensity):
         **TableDensity._parameter_constraints,
         "conditional": [StrOptions({"auto", "bernoulli", "categorical"}), dict, type],
         "tied": ["boolean"],
+        "compile": ["boolean"],
     }
 
     def __init__(
@@ -83,6 +85,7 @@ class NADEDensity(TableDensity):
         *,
         conditional="auto",
         tied=False,
+        compile=False,
         ordering="natural",
         n_orderings="auto",
         handle_unknown="score",
@@ -109,6 +112,7 @@ class NADEDensity(TableDensity):
         self.activation = activation
         self.conditional = conditional
         self.tied = tied
+        self.compile = compile
         self.ordering = ordering
         self.n_orderings = n_orderings
         self.handle_unknown = handle_unknown
@@ -132,7 +136,14 @@ class NADEDensity(TableDensity):
         self.random_state = random_state
 
     def _make_network(self, n_inputs, n_params, ordering, **kwargs) -> NADE:
-        return NADE(n_inputs, n_params, ordering, tied=self.tied, **kwargs)
+        return NADE(
+            n_inputs,
+            n_params,
+            ordering,
+            tied=self.tied,
+            compiled=self.compile,
+            **kwargs,
+        )
 
     def _make_agnostic(self, n_inputs, n_params, ordering, **kwargs) -> EoNADE:
         if self.tied:

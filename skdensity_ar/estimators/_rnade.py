@@ -43,6 +43,7 @@ class RNADEDensity(TableDensity):
         booleans and columns that are all 0 or 1 as Bernoulli, and the labels of a
         frame as categorical.
     {mixtures}
+    {compile}
     {parameters}
 
     Attributes
@@ -76,6 +77,7 @@ class RNADEDensity(TableDensity):
         **TableDensity._parameter_constraints,
         "conditional": [StrOptions({"auto", *_MIXTURES}), dict, type],
         **MIXTURE_CONSTRAINTS,
+        "compile": ["boolean"],
     }
 
     def __init__(
@@ -86,6 +88,7 @@ class RNADEDensity(TableDensity):
         conditional="auto",
         n_components="auto",
         n_frequencies="auto",
+        compile=False,
         ordering="natural",
         n_orderings="auto",
         handle_unknown="score",
@@ -113,6 +116,7 @@ class RNADEDensity(TableDensity):
         self.conditional = conditional
         self.n_components = n_components
         self.n_frequencies = n_frequencies
+        self.compile = compile
         self.ordering = ordering
         self.n_orderings = n_orderings
         self.handle_unknown = handle_unknown
@@ -136,4 +140,6 @@ class RNADEDensity(TableDensity):
         self.random_state = random_state
 
     def _make_network(self, n_inputs, n_params, ordering, **kwargs) -> NADE:
-        return NADE(n_inputs, n_params, ordering, rescale=True, **kwargs)
+        return NADE(
+            n_inputs, n_params, ordering, rescale=True, compiled=self.compile, **kwargs
+        )

@@ -69,6 +69,7 @@ class RNNRNADE(SequenceDensity):
     inner : {{"nade", "made"}}, default="nade"
         The network within a frame; "nade" has RNADE's rescaling, "made" direct
         connections. "made" trains faster on frames of many columns.
+    {compile}
     n_lags : int, default=3
         Frames that the linear prediction of real columns looks back; 0 for none.
     conditional : str, dict or class, default="auto"
@@ -129,6 +130,7 @@ class RNNRNADE(SequenceDensity):
         "cell": [StrOptions(set(CELLS))],
         "context_to": [StrOptions({"output", "both"})],
         "inner": [StrOptions({"nade", "made"})],
+        "compile": ["boolean"],
         "n_lags": [Interval(Integral, 0, None, closed="left")],
         "conditional": [StrOptions({"auto", *CONDITIONALS}), dict, type],
         "n_components": [
@@ -147,6 +149,7 @@ class RNNRNADE(SequenceDensity):
         cell="lstm",
         context_to="both",
         inner="nade",
+        compile=False,
         n_lags=3,
         conditional="auto",
         n_components="auto",
@@ -179,6 +182,7 @@ class RNNRNADE(SequenceDensity):
         self.cell = cell
         self.context_to = context_to
         self.inner = inner
+        self.compile = compile
         self.n_lags = n_lags
         self.conditional = conditional
         self.n_components = n_components
@@ -208,7 +212,9 @@ class RNNRNADE(SequenceDensity):
     def _make_network(self, n_inputs, n_params, ordering, **kwargs) -> Network:
         if self.inner == "made":
             return MADE(n_inputs, n_params, ordering, **kwargs)
-        return NADE(n_inputs, n_params, ordering, rescale=True, **kwargs)
+        return NADE(
+            n_inputs, n_params, ordering, rescale=True, compiled=self.compile, **kwargs
+        )
 
     def _make_module(
         self,

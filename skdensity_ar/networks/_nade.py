@@ -5,6 +5,7 @@ Larochelle & Murray (2011), Uria, Murray & Larochelle (2013), Uria et al. (2016)
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -36,6 +37,9 @@ class NADE(Network):
         and equal first and last hidden layers.
     rescale : bool
         Whether ρ_d is there (RNADE); otherwise it is 1 (NADE).
+    compiled : bool
+        Whether training with a single hidden layer runs what `torch.compile` makes of
+        it.
 
     Other parameters as in `Network`.
     """
@@ -53,6 +57,7 @@ class NADE(Network):
         *,
         tied: bool = False,
         rescale: bool = False,
+        compiled: bool = False,
         **kwargs,
     ):
         super().__init__(n_inputs, n_params, ordering, **kwargs)
@@ -67,7 +72,7 @@ class NADE(Network):
                 f"last hidden layer of one size, got hidden_layer_sizes={sizes}, and "
                 "conditionals with as many parameters as inputs per column."
             )
-        self.tied = tied
+        self.tied, self.compiled = tied, compiled
         n_in, n_out, D = sum(self.n_inputs), sum(self.n_params), len(self.n_inputs)
         slots = _masks.unit_slots(self.ordering, self.n_inputs)  # (..., D, I)
         self.register_buffer("input_slots", slots)
@@ -136,7 +141,8 @@ class NADE(Network):
         if not self.members:
             a, u_d, W_d, V_d = (x.unsqueeze(-3) for x in (a, u_d, W_d, V_d))
             mask = None if mask is None else mask.unsqueeze(0)
-        out = nade_outputs(a, u_d, W_d, V_d, rho, mask, self.activation)
+        given = (a, u_d, W_d, V_d, rho, mask, self.activation)
+        out = nade_outputs(*given, self.compiled and torch.is_grad_enabled())
         return out if self.members else out.squeeze(1)
 
     def _deep(
@@ -211,7 +217,8 @@ def _take(x: Tensor, slots: Tensor, dim: int) -> Tensor:
 
     dim=-1: (..., n, U) -> (..., n, D, I); dim=-2: (..., U, H) -> (..., D, I, H).
     """
-    x = pad(x, (0, 1) if dim == -1 else (0, 0, 0, 1))
+    if math.prod(slots.shape[-2:]) != x.shape[dim]:
+        x = pad(x, (0, 1) if dim == -1 else (0, 0, 0, 1))
     return _gather(x, slots.flatten(-2), dim).unflatten(dim, slots.shape[-2:])
 
 
@@ -225,6 +232,8 @@ def _gather(x: Tensor, index: Tensor, dim: int) -> Tensor:
     """Entries `index` (members, k) of x along `dim`, for every member the same rows."""
     members = torch.broadcast_shapes(x.shape[:-2], index.shape[:-1])
     x = x.expand(*members, *x.shape[-2:])
+    if math.prod(members) == 1:  # rows as a whole, not number by number
+        return x.index_select(dim, index.flatten())
     index = index.unsqueeze(-2 if dim == -1 else -1)
     shape = list(x.shape)
     shape[dim] = index.shape[dim]

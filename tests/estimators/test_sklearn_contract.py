@@ -142,6 +142,7 @@ OWN = {
     "n_frequencies",
     "direct_connections",
     "tied",
+    "compile",
     "recurrent_layer_sizes",
     "cell",
     "context_to",

@@ -1,10 +1,19 @@
 """Every network: order, steps, members, context, purity, gradients, papers."""
 
+from functools import partial
+
 import numpy as np
 import pytest
 import torch
 
-from skdensity_ar.networks import ACTIVATIONS, MADE, NADE, EoNADE, _made_steps
+from skdensity_ar.networks import (
+    ACTIVATIONS,
+    MADE,
+    NADE,
+    EoNADE,
+    _made_steps,
+    _nade_blocks,
+)
 from skdensity_ar.networks._nade_kernel import nade_outputs
 from tests import properties, reference
 from tests.properties import NETWORKS, ORDERINGS, make_network
@@ -339,9 +348,13 @@ def nade_outputs_by_autograd(a, u, W, V, rho, mask, activation):
 @pytest.mark.parametrize(
     ("dtype", "atol"), [(torch.float64, 1e-12), (torch.float32, 1e-4)]
 )
+@pytest.mark.parametrize("compiled", [False, True])
 def test_nades_own_backward_pass_equals_autograd(
-    activation, rescaled, dropped, widths_, dtype, atol
+    activation, rescaled, dropped, widths_, dtype, atol, compiled, monkeypatch
 ):
+    # What is compiled is checked before it is: that takes seconds for each of these.
+    monkeypatch.setattr(_nade_blocks, "_compiled", lambda block: block)
+    monkeypatch.setattr(_nade_blocks, "_COLUMNS", 4)  # the last block is not full
     (D, E, n, H), (n_in, n_out) = (9, 2, 5, 7), widths_
     rng = properties.generator(0)
 
@@ -353,9 +366,59 @@ def test_nades_own_backward_pass_equals_autograd(
     mask = (draw(E, n, H) > 0).to(dtype) * 2.0 if dropped else None
     weights = draw(D, E, n, n_out).detach()
     found = []
-    for outputs in (nade_outputs, nade_outputs_by_autograd):
+    for outputs in (partial(nade_outputs, compiled=compiled), nade_outputs_by_autograd):
         out = outputs(*inputs, mask, activation)
         wanted = [x for x in inputs if x is not None]
         found.append([out, *torch.autograd.grad((out * weights).sum(), wanted)])
     for fast, slow in zip(*found, strict=True):
         torch.testing.assert_close(fast, slow, rtol=0, atol=atol)
+
+
+def outputs_and_gradients(compiled):
+    rng = properties.generator(0)
+    shapes = [(1, 6, 7), (19, 1, 6, 1), (19, 1, 1, 7), (19, 1, 1, 7)]
+    a, u, W, V = (torch.randn(s, generator=rng, requires_grad=True) for s in shapes)
+    out = nade_outputs(a, u, W, V, None, None, "logistic", compiled)
+    return [out, *torch.autograd.grad(out.square().sum(), [a, u, W, V])]
+
+
+@pytest.fixture
+def nothing_compiled():
+    _nade_blocks._compiled.cache_clear()
+    yield
+    _nade_blocks._compiled.cache_clear()
+
+
+@pytest.mark.filterwarnings("ignore")  # torch's own, while it compiles
+def test_what_torch_compiles_equals_what_it_runs(nothing_compiled):
+    """Also where there is no compiler: then it says so, and runs it."""
+    state = torch.get_rng_state()
+    for one, other in zip(*map(outputs_and_gradients, [True, False]), strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-5, atol=1e-5)
+    assert torch.equal(torch.get_rng_state(), state)
+
+
+def test_without_a_compiler_the_plain_way(nothing_compiled, monkeypatch):
+    def no_compiler(*args):
+        raise RuntimeError("no C++ compiler")
+
+    monkeypatch.setattr(torch, "compile", lambda block, options: no_compiler)
+    with pytest.warns(
+        RuntimeWarning, match="torch.compile failed.*no C\\+\\+ compiler"
+    ):
+        found = outputs_and_gradients(True)
+    for one, other in zip(found, outputs_and_gradients(False), strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-5, atol=1e-5)
+
+
+def test_training_alone_is_compiled(monkeypatch):
+    """A score does not depend on how the weights were found."""
+    used = []
+    monkeypatch.setattr(_nade_blocks, "forward", lambda *args: used.append(args))
+    network = make_network("NADE", [1] * 5, [1] * 5, compiled=True)
+    with torch.no_grad():
+        network(inputs(network))
+    assert not used
+    with pytest.raises(TypeError):
+        network(inputs(network))
+    assert used
