@@ -116,27 +116,32 @@ class MADE(FeedForward):
         inputs, params = self._visiting(self.n_inputs), self._visiting(self.n_params)
         if Ws:
             Ws[0] = Ws[0][:, inputs]
-        outputs = []
-        if V is not None:
-            outputs.append((V[params], len(Ws)))
+        # What the outputs see, in rising order of degree: inputs first, then hidden.
+        seen, degrees = [], []
         if A is not None:
             if self.direct_units is not None:  # others have no weights: those are 0
                 A = A.new_zeros(len(A), len(inputs)).index_copy(1, self.direct_units, A)
-            outputs.append((A[params][:, inputs], 0))
-        positions = range(len(self.n_inputs) + 1)
+            seen.append(A[:, inputs])
+            degrees.append(_masks.column_degrees(self.ordering, self.n_inputs)[inputs])
+        D, device = len(self.n_inputs), self.ordering.device
+        if V is not None:
+            seen.append(V)
+            degrees.append(_masks.hidden_degrees(V.shape[1], D, device))
+        by_degree = torch.cat(degrees).argsort(stable=True)
         hidden = (
-            [_n_of_degree_at_most(t, size, len(self.n_inputs)) for t in positions]
+            [_n_of_degree_at_most(t, size, D) for t in range(D + 1)]
             for size in self.hidden_layer_sizes
         )
         return Steps(
             n,
             Ws,
             [b.mT for b in bs],
-            outputs,
+            torch.cat(seen, 1)[params][:, by_degree],
             c.mT[params],
             g=self.g,
             known=[self._ends(self.n_inputs), *hidden],
             ends=self._ends(self.n_params),
+            direct=A is not None,
         )
 
     def _visiting(self, widths: Sequence[int]) -> Tensor:

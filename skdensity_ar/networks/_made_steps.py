@@ -8,6 +8,7 @@ become known at a position are then a slice, and so are the units that they see.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from itertools import pairwise
 
 import torch
 from torch import Tensor
@@ -27,11 +28,11 @@ class Layer:
         Masked already.
     b : Tensor of shape (units, 1) or (units, n)
     sources : Tensor of shape (sources, n)
-        Filled in from outside.
+        Filled in from outside; numbers, if not yet the right ones, from the start.
     ends : sequence of int
         At position t the units ends[t] … ends[t + 1] are computed.
     seen : sequence of int
-        From the sources before seen[t].
+        From the sources before seen[t]; the others have no weight.
     """
 
     def __init__(
@@ -49,18 +50,19 @@ class Layer:
     def at(self, t: int) -> Tensor:
         """The units of position t, (units, n)."""
         if t % BLOCK == 0:
-            last = min(t + BLOCK, len(self.ends) - 1)
-            self.first, self.before = self.ends[t], self.seen[t]
-            rows = slice(self.first, self.ends[last])
-            self.block = torch.addmm(
-                self.b[rows], self.W[rows, : self.before], self.sources[: self.before]
-            )
-        begin, end, seen = self.ends[t], self.ends[t + 1], self.seen[t]
-        units = self.block[begin - self.first : end - self.first]
-        if seen == self.before or begin == end:
-            return units
-        since = slice(self.before, seen)
-        return torch.addmm(units, self.W[begin:end, since], self.sources[since])
+            self._begin_block(t)
+        units, W = next(self.positions)
+        return torch.addmm(units, W, self.since) if len(W) else units
+
+    def _begin_block(self, t: int) -> None:
+        last = min(t + BLOCK, len(self.ends) - 1)
+        rows, before = slice(self.ends[t], self.ends[last]), self.seen[t]
+        since = slice(before, self.seen[last - 1])
+        block = torch.addmm(self.b[rows], self.W[rows, :before], self.sources[:before])
+        sizes = [end - begin for begin, end in pairwise(self.ends[t : last + 1])]
+        parts = (block.split(sizes), self.W[rows, since].split(sizes))
+        self.positions = zip(*parts, strict=True)
+        self.since = self.sources[since]
 
 
 class Steps:
@@ -70,17 +72,21 @@ class Steps:
     ----------
     Ws, bs : list of Tensor
         Of the hidden layers, the columns of the first W in visiting order.
-    outputs : list of (Tensor, int)
-        Weights from the units of a layer, 0 the inputs, to the parameters; their rows
-        in visiting order, and the columns of those from the inputs too.
+    V : Tensor
+        From all that the outputs see, in rising order of degree, to the parameters in
+        visiting order.
     c : Tensor of shape (P, 1) or (P, n)
         Biases of the parameters, in visiting order.
     g : callable
         Activation.
     known : list of list of int
-        known[l][t]: how many units of layer l have a degree ≤ t.
+        known[l][t]: how many units of layer l have a degree ≤ t; layer 0 are the
+        inputs.
     ends : list of int
         Bounds of the parameters of each position.
+    direct : bool
+        Whether the outputs see the inputs, which then come before the units of the last
+        hidden layer with the same degree.
     """
 
     def __init__(
@@ -88,31 +94,39 @@ class Steps:
         n: int,
         Ws: list[Tensor],
         bs: list[Tensor],
-        outputs: list[tuple[Tensor, int]],
+        V: Tensor,
         c: Tensor,
         *,
         g: Callable[[Tensor], Tensor],
         known: list[list[int]],
         ends: list[int],
+        direct: bool,
     ):
-        self.g, self.known = g, known
-        self.units = [c.new_empty((ends_[-1], n)) for ends_ in known]
+        self.g, self.known, self.direct = g, known, direct
+        self.units = [c.new_zeros((known_[-1], n)) for known_ in known[: len(Ws)]]
         self.layers = [
             Layer(W, b, self.units[i], ends=known[i + 1], seen=known[i][1:])
             for i, (W, b) in enumerate(zip(Ws, bs, strict=True))
         ]
-        none = c.new_zeros(()).expand(c.shape[0], 1)
-        self.outputs = [
-            Layer(W, none if i else c, self.units[layer], ends=ends, seen=known[layer])
-            for i, (W, layer) in enumerate(outputs)
+        visible = known[: int(direct)] + (known[-1:] if Ws else [])
+        self.visible_known = [
+            sum(of_degree) for of_degree in zip(*visible, strict=True)
         ]
+        self.visible = c.new_zeros((self.visible_known[-1], n))
+        self.outputs = Layer(V, c, self.visible, ends=ends, seen=self.visible_known)
 
     def step(self, t: int) -> Tensor:
-        first, *others = (layer.at(t) for layer in self.outputs)
-        return sum(others, first).T
+        return self.outputs.at(t).T
 
     def observe(self, t: int, u_t: Tensor) -> None:
-        self.units[0][self.known[0][t] : self.known[0][t + 1]] = u_t.T
-        for i, layer in enumerate(self.layers, start=1):
-            h = self.units[i][self.known[i][t] : self.known[i][t + 1]]
-            h.copy_(self.g(layer.at(t)))
+        h, end = u_t.T, self.visible_known[t]
+        if self.direct:
+            end += len(h)
+            self.visible[end - len(h) : end] = h
+        for units, known, layer in zip(
+            self.units, self.known, self.layers, strict=False
+        ):
+            units[known[t] : known[t + 1]] = h
+            h = self.g(layer.at(t))
+        if self.layers:
+            self.visible[end : self.visible_known[t + 1]] = h

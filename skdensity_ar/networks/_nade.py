@@ -181,7 +181,7 @@ class NADE(Network):
     def start(self, n: int, context: Tensor | None = None) -> _State:
         a, b = self._biases(context)
         return _State(
-            a=a.expand(n, -1),
+            a=a.expand(n, -1).clone(),
             b=b.expand(n, -1),
             inputs=_columns(self.n_inputs, self.ordering),
             outputs=_columns(self.n_params, self.ordering),
@@ -193,7 +193,11 @@ class NADE(Network):
         return h @ self._output_weights()[units].mT + state.b[:, units]
 
     def observe(self, state: _State, t: int, u_t: Tensor) -> _State:
-        state.a = state.a + u_t @ self.W[state.inputs[t]]
+        W_t = self.W[state.inputs[t]]
+        if len(W_t) == 1:  # a product of a column and a row needs no gemm
+            state.a.addcmul_(u_t, W_t)
+        else:
+            state.a.addmm_(u_t, W_t)
         return state
 
 
