@@ -111,8 +111,6 @@ def _evaluate(
     z_alpha, mu, z_sigma = params.unbind()
     by_alpha, by_mu, by_sigma = out.unbind()
     most = mixture.log_scale_max
-    # Where none is held, which a GPU would have to be asked for, it need not be marked.
-    held = None if z_sigma.is_cpu and z_sigma.amax() <= most else z_sigma > most
     spread = torch.clamp(z_sigma, max=most, out=by_sigma).exp_()
     sigma = spread + floor
     z = torch.sub(x, mu if unit is None else mu * unit, out=by_mu).div_(sigma)
@@ -128,6 +126,8 @@ def _evaluate(
         total, total_alpha = total.reciprocal(), total_alpha.reciprocal()
     if not with_gradient:
         return log_p
+    # Where none is held, which a GPU would have to be asked for, it need not be marked.
+    held = None if z_sigma.is_cpu and z_sigma.amax() <= most else z_sigma > most
     torch.sub(r.mul_(total), alpha.mul_(total_alpha), out=by_alpha)
     r.div_(sigma)
     slope = mixture.kernel.slope(z)

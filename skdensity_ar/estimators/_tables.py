@@ -42,7 +42,7 @@ _MOST_KERNELS = 1000
 _LARGE = 10000
 
 # Numbers made while a block of rows is scored or sampled.
-_SCORE_BLOCK, _SAMPLE_BLOCK = 2**21, 2**26
+_SCORE_BLOCK, _SAMPLE_BLOCK = 2**20, 2**26
 
 # Of those that have mixtures; float32 tells no more than so many frequencies apart.
 MIXTURE_CONSTRAINTS = {
