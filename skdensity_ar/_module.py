@@ -157,6 +157,8 @@ class DensityModule(nn.Module):
         member = torch.randint(
             self.n_orderings, (n,), generator=generator, device=device
         )
+        if self.n_orderings == 1:
+            return self.sampler(0)(n, generator, context)
         x = torch.empty((n, D), dtype=self.network.dtype, device=device)
         for e in range(self.n_orderings):
             rows = (member == e).nonzero().squeeze(-1)

@@ -100,6 +100,8 @@ class Conditional(nn.Module):
 
     def select(self, index: int, member: int = 0) -> Conditional:
         """The conditional of one column of the block (a block of one)."""
+        if all(buffer is None for buffer in self._buffers.values()):
+            return self  # there is nothing that columns differ in
         one = type(self).__new__(type(self))
         one.__dict__ = {**self.__dict__}
         one._buffers = {}

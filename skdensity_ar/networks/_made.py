@@ -115,13 +115,13 @@ class MADE(FeedForward):
         bs, c = self._biases(context)
         inputs, params = self._visiting(self.n_inputs), self._visiting(self.n_params)
         if Ws:
-            Ws[0] = Ws[0][:, inputs]
+            Ws[0] = Ws[0].index_select(1, inputs)
         # What the outputs see, in rising order of degree: inputs first, then hidden.
         seen, degrees = [], []
         if A is not None:
             if self.direct_units is not None:  # others have no weights: those are 0
                 A = A.new_zeros(len(A), len(inputs)).index_copy(1, self.direct_units, A)
-            seen.append(A[:, inputs])
+            seen.append(A.index_select(1, inputs))
             degrees.append(_masks.column_degrees(self.ordering, self.n_inputs)[inputs])
         D, device = len(self.n_inputs), self.ordering.device
         if V is not None:
@@ -136,7 +136,7 @@ class MADE(FeedForward):
             n,
             Ws,
             [b.mT for b in bs],
-            torch.cat(seen, 1)[params][:, by_degree],
+            torch.cat(seen, 1)[params].index_select(1, by_degree),
             c.mT[params],
             g=self.g,
             known=[self._ends(self.n_inputs), *hidden],

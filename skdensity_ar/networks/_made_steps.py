@@ -52,7 +52,7 @@ class Layer:
         if t % BLOCK == 0:
             self._begin_block(t)
         units, W = next(self.positions)
-        return torch.addmm(units, W, self.since) if len(W) else units
+        return torch.addmm(units, W, self.since) if W.shape[0] else units
 
     def _begin_block(self, t: int) -> None:
         last = min(t + BLOCK, len(self.ends) - 1)
