@@ -157,7 +157,7 @@ class DensityModule(nn.Module):
         member = torch.randint(
             self.n_orderings, (n,), generator=generator, device=device
         )
-        if self.n_orderings == 1:
+        if self.n_orderings == 1:  # all rows are its own
             return self.sampler(0)(n, generator, context)
         x = torch.empty((n, D), dtype=self.network.dtype, device=device)
         for e in range(self.n_orderings):

@@ -175,7 +175,7 @@ def train(
     history = History()
     values = [p.detach() for p in params]
     averaged = [p.clone() for p in values]
-    best = [p.detach().clone() for p in params]
+    best = [p.clone() for p in values]
     # Without validation rows the training loss decides; epoch 0 has none yet.
     start_index = train_index[:, :_VALID_BLOCK] if valid_index is None else valid_index
     best_score = _validate(module, rows, start_index)

@@ -49,7 +49,7 @@ class Members(nn.Module):
         One share for all members or one for each.
         """
         shares = torch.tensor(share, dtype=torch.float64, device="cpu").reshape(-1)
-        dropped = (shares * 2.0**16).round()
+        dropped = (shares * 2.0**16).round().clamp(max=2.0**16 - 1.0)
         if not dropped.any():
             return ()
         kept = (1.0 - dropped / 2.0**16).to(generator.device, self.dtype)

@@ -16,6 +16,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
+from skdensity_ar.networks._base import ACTIVATIONS
+
 # Columns of a block. More make compiling slower and the loop no faster.
 _COLUMNS = 16
 
@@ -87,7 +89,7 @@ def _forward_block(
 ) -> tuple[Tensor, Tensor]:
     out = []
     for d in range(len(u)):
-        h = _G[activation](a if rho is None else a * rho[d, :, None, None])
+        h = ACTIVATIONS[activation](a if rho is None else a * rho[d, :, None, None])
         h = h if mask is None else h * mask
         one = V.shape[2] == 1
         out.append((h * V[d]).sum(-1, keepdim=True) if one else h @ V[d].mT)
@@ -114,7 +116,7 @@ def _backward_block(
         # W_d reaches a_{d+1} and all later ones: before position d joins.
         by_W = (grad_a * u[d]).sum(-1, True) if one_input else grad_a @ u[d].mT
         by_u = W[d].mT @ grad_a if needs_u else None
-        h = _G[activation](a if rho is None else a * rho[d, :, None, None])
+        h = ACTIVATIONS[activation](a if rho is None else a * rho[d, :, None, None])
         by_psi = V[d] * grad_out[d] if one_output else V[d] @ grad_out[d]
         by_psi = _SLOPE[activation](h) * (by_psi if mask is None else by_psi * mask)
         h = h if mask is None else h * mask
@@ -142,12 +144,6 @@ def _padded(*of_columns: Tensor | None) -> list[Tensor | None]:
 def _block(begin: int, of_columns: list[Tensor | None]) -> list[Tensor | None]:
     return [None if x is None else x[begin : begin + _COLUMNS] for x in of_columns]
 
-
-_G: dict[str, Callable[[Tensor], Tensor]] = {
-    "logistic": torch.sigmoid,
-    "relu": torch.relu,
-    "tanh": torch.tanh,
-}
 
 # g', told by h = g(ψ).
 _SLOPE: dict[str, Callable[[Tensor], Tensor]] = {

@@ -316,6 +316,12 @@ def test_every_member_may_drop_a_share_of_its_own(name):
             assert abs((member == 0.0).double().mean() - share) <= 6 * error
 
 
+def test_a_share_of_nearly_all_units_keeps_finite_masks():
+    network = make_network("MADE", [1] * 5, [1] * 5, dropout=0.9999999)
+    for mask in network.draw_noise(50, properties.generator()):
+        assert mask.isfinite().all()
+
+
 @every_network
 def test_sampling_leaves_the_network_as_it_was(name):
     network = make_network(name, [1] * 5, [1] * 5, n_members=1)
