@@ -72,31 +72,27 @@ def mixture_log_prob(
     if unit is not None:
         unit = unit.movedim(-2, 0)  # (K, members, 1, D)
     given = (x, floor, unit, log_background)
-    if len(shape) < 3 or params[0].numel() <= _PART:
-        return _evaluate(
-            params, derivatives, given, mixture, with_gradient
-        ), derivatives
-    size = max(1, _PART * shape[0] // params[0].numel())
+    size = shape[0] if len(shape) < 3 else _PART * shape[0] // max(params[0].numel(), 1)
+    if size >= shape[0]:
+        log_p = _evaluate(params, derivatives, given, mixture, with_gradient)
+        return log_p, derivatives
     parts = []
-    for begin in range(0, shape[0], size):
-        axes = (0, 0, 1, 0)
-        members = slice(begin, begin + size)
-
-        def of_part(v: Tensor | None, axis: int, members: slice = members) -> Any:
-            if v is None or v.dim() - axis < len(shape) or v.shape[axis] == 1:
-                return v
-            return v[(slice(None),) * axis + (members,)]
-
-        parts.append(
-            _evaluate(
-                params[:, :, members],
-                derivatives[:, :, members],
-                tuple(map(of_part, given, axes)),
-                mixture,
-                with_gradient,
-            )
+    for begin in range(0, shape[0], max(size, 1)):
+        members = slice(begin, begin + max(size, 1))
+        part = tuple(
+            _of_members(v, axis, members, len(shape))
+            for v, axis in zip(given, (0, 0, 1, 0), strict=True)
         )
+        values, out = params[:, :, members], derivatives[:, :, members]
+        parts.append(_evaluate(values, out, part, mixture, with_gradient))
     return torch.cat(parts), derivatives
+
+
+def _of_members(v: Any, axis: int, members: slice, n_axes: int) -> Any:
+    """These members' part along `axis` of what may be there for all of them alone."""
+    if v is None or v.dim() - axis < n_axes or v.shape[axis] == 1:
+        return v
+    return v[(slice(None),) * axis + (members,)]
 
 
 def _evaluate(

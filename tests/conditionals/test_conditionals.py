@@ -13,6 +13,7 @@ from skdensity_ar.conditionals import (
     Categorical,
     ColumnSpec,
     PointMass,
+    _mixture_kernel,
     _mixture_start,
 )
 from tests import properties, reference
@@ -506,3 +507,23 @@ def test_heaps_leave_components_for_the_rest(n_components):
     wide = (conditional.unit == 1.0).sum(-2)
     assert (wide >= min(n_components, 2)).all()
     assert torch.isfinite(conditional.initial_bias(heaped())).all()
+
+
+@pytest.mark.parametrize("units", [False, True])
+def test_members_in_parts_score_as_all_at_once(units, monkeypatch):
+    rng = torch.Generator().manual_seed(0)
+    floor = torch.rand((5, 1, 3), generator=rng, dtype=torch.float64)
+    mixture = MIXTURES["gaussian_mixture"](4, floor)
+    if units:
+        mixture.unit = 1.0 + torch.rand((5, 1, 4, 3), generator=rng)
+    params = torch.randn((5, 36, 7), generator=rng).mT.unflatten(-1, (3, 12))
+    params.requires_grad_()
+    for shape in ((5, 7, 3), (7, 3)):
+        x, found = torch.randn(shape, generator=rng), []
+        for part in (2**19, 1, 180):
+            monkeypatch.setattr(_mixture_kernel, "_PART", part)
+            log_p = mixture.log_prob(params, x)
+            found.append((log_p, *torch.autograd.grad(log_p.sum(), params)))
+        for others in found[1:]:
+            for one, other in zip(found[0], others, strict=True):
+                torch.testing.assert_close(one, other, rtol=1e-6, atol=1e-6)
