@@ -181,11 +181,12 @@ class DensityModule(nn.Module):
             x = torch.empty(
                 (len(ordering), n), dtype=network.dtype, device=generator.device
             )
+            columns = x.unbind()
             for t, d in enumerate(ordering):
                 params = network.step(state, t).unsqueeze(-2)  # (n, 1, P_d)
                 x_d = column[d].sample(params, generator)  # (n, 1)
                 state = network.observe(state, t, column[d].encode(x_d).squeeze(-2))
-                x[d] = x_d.squeeze(-1)
+                columns[d].copy_(x_d.squeeze(-1))
             return x.T if self.residuals is None else self.residuals.inverse(x.T, e)
 
         return draw

@@ -25,7 +25,7 @@ class Bernoulli(Conditional):
         u = torch.rand(
             p.shape, generator=generator, dtype=torch.float64, device=p.device
         )
-        return (u < p).to(p.dtype)
+        return torch.lt(u, p, out=torch.empty_like(p))
 
     def initial_bias(self, x: Tensor) -> Tensor:
         # Krichevsky-Trofimov smoothing: a column seen constant keeps a finite logit.

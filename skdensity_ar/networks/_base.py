@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, Self
 
 import torch
@@ -15,6 +16,13 @@ from skdensity_ar.networks import _masks
 ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "logistic": torch.sigmoid,
     "relu": torch.relu,
+    "tanh": torch.tanh,
+}
+
+# The same, written to `out`.
+ACTIVATIONS_TO: dict[str, Any] = {
+    "logistic": torch.sigmoid,
+    "relu": partial(torch.clamp, min=0.0),
     "tanh": torch.tanh,
 }
 

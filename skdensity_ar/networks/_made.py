@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn.functional import pad
 
 from skdensity_ar.networks import _masks
-from skdensity_ar.networks._base import FeedForward, Noise
+from skdensity_ar.networks._base import ACTIVATIONS_TO, FeedForward, Noise
 from skdensity_ar.networks._made_steps import Steps
 
 
@@ -138,7 +138,7 @@ class MADE(FeedForward):
             [b.mT for b in bs],
             torch.cat(seen, 1)[params].index_select(1, by_degree),
             c.mT[params],
-            g=self.g,
+            g=ACTIVATIONS_TO[self.activation],
             known=[self._ends(self.n_inputs), *hidden],
             ends=self._ends(self.n_params),
             direct=A is not None,

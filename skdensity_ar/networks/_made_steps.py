@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from itertools import pairwise
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -59,7 +60,7 @@ class Layer:
         rows, before = slice(self.ends[t], self.ends[last]), self.seen[t]
         since = slice(before, self.seen[last - 1])
         block = torch.addmm(self.b[rows], self.W[rows, :before], self.sources[:before])
-        sizes = [end - begin for begin, end in pairwise(self.ends[t : last + 1])]
+        sizes = _differences(self.ends[t : last + 1])
         parts = (block.split(sizes), self.W[rows, since].split(sizes))
         self.positions = zip(*parts, strict=True)
         self.since = self.sources[since]
@@ -78,7 +79,7 @@ class Steps:
     c : Tensor of shape (P, 1) or (P, n)
         Biases of the parameters, in visiting order.
     g : callable
-        Activation.
+        Activation, with `out`.
     known : list of list of int
         known[l][t]: how many units of layer l have a degree ≤ t; layer 0 are the
         inputs.
@@ -97,36 +98,45 @@ class Steps:
         V: Tensor,
         c: Tensor,
         *,
-        g: Callable[[Tensor], Tensor],
+        g: Callable[..., Any],
         known: list[list[int]],
         ends: list[int],
         direct: bool,
     ):
-        self.g, self.known, self.direct = g, known, direct
+        self.g = g
         self.units = [c.new_zeros((known_[-1], n)) for known_ in known[: len(Ws)]]
         self.layers = [
             Layer(W, b, self.units[i], ends=known[i + 1], seen=known[i][1:])
             for i, (W, b) in enumerate(zip(Ws, bs, strict=True))
         ]
         visible = known[: int(direct)] + (known[-1:] if Ws else [])
-        self.visible_known = [
-            sum(of_degree) for of_degree in zip(*visible, strict=True)
+        visible_known = [sum(of_degree) for of_degree in zip(*visible, strict=True)]
+        self.visible = c.new_zeros((visible_known[-1], n))
+        self.outputs = Layer(V, c, self.visible, ends=ends, seen=visible_known)
+        self._share_out(known, visible)
+
+    def _share_out(self, known: list[list[int]], visible: list[list[int]]) -> None:
+        """The places of every position's inputs and of its units, layer by layer."""
+        places = [
+            units.split(_differences(known_))
+            for units, known_ in zip(self.units, known, strict=False)
         ]
-        self.visible = c.new_zeros((self.visible_known[-1], n))
-        self.outputs = Layer(V, c, self.visible, ends=ends, seen=self.visible_known)
+        sizes = zip(*(_differences(known_) for known_ in visible), strict=True)
+        seen = self.visible.split([size for of_position in sizes for size in of_position])
+        of_kind = [seen[i :: len(visible)] for i in range(len(visible))]
+        self.hidden = [*places[1:], *of_kind[-1:]] if self.layers else []
+        self.inputs = [*places[:1], *of_kind[: len(of_kind) - bool(self.layers)]]
 
     def step(self, t: int) -> Tensor:
         return self.outputs.at(t).T
 
     def observe(self, t: int, u_t: Tensor) -> None:
-        h, end = u_t.T, self.visible_known[t]
-        if self.direct:
-            end += len(h)
-            self.visible[end - len(h) : end] = h
-        for units, known, layer in zip(
-            self.units, self.known, self.layers, strict=False
-        ):
-            units[known[t] : known[t + 1]] = h
-            h = self.g(layer.at(t))
-        if self.layers:
-            self.visible[end : self.visible_known[t + 1]] = h
+        u = u_t.T
+        for places in self.inputs:
+            places[t].copy_(u)
+        for layer, places in zip(self.layers, self.hidden, strict=True):
+            self.g(layer.at(t), out=places[t])
+
+
+def _differences(ends: Sequence[int]) -> list[int]:
+    return [end - begin for begin, end in pairwise(ends)]

@@ -7,7 +7,6 @@ the RNN-RNADE supplement does: a few such buffers serve whatever D is.
 
 from __future__ import annotations
 
-from functools import partial
 from typing import Any
 
 import torch
@@ -15,6 +14,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from skdensity_ar.networks import _nade_blocks
+from skdensity_ar.networks._base import ACTIVATIONS_TO
 
 
 def nade_outputs(
@@ -158,7 +158,7 @@ def _hidden(
 ) -> None:
     """g(ρ_d a_d), written to `out`."""
     psi = a if rho is None else torch.mul(a, rho[d, :, None, None], out=out)
-    _WRITE_TO[activation](psi, out=out)
+    ACTIVATIONS_TO[activation](psi, out=out)
 
 
 def _add_product(a: Tensor, left: Tensor, right: Tensor, sign: float) -> None:
@@ -168,12 +168,6 @@ def _add_product(a: Tensor, left: Tensor, right: Tensor, sign: float) -> None:
     else:
         a.baddbmm_(left, right, alpha=sign)
 
-
-_WRITE_TO: dict[str, Any] = {
-    "logistic": torch.sigmoid,
-    "relu": partial(torch.clamp, min=0.0),
-    "tanh": torch.tanh,
-}
 
 # A gradient times g', told by h = g(ψ), written to `out`.
 _TIMES_SLOPE = {
