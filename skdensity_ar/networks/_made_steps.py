@@ -121,8 +121,8 @@ class Steps:
             units.split(_differences(known_))
             for units, known_ in zip(self.units, known, strict=False)
         ]
-        sizes = zip(*(_differences(known_) for known_ in visible), strict=True)
-        seen = self.visible.split([size for of_position in sizes for size in of_position])
+        by_position = zip(*(_differences(known_) for known_ in visible), strict=True)
+        seen = self.visible.split([size for sizes in by_position for size in sizes])
         of_kind = [seen[i :: len(visible)] for i in range(len(visible))]
         self.hidden = [*places[1:], *of_kind[-1:]] if self.layers else []
         self.inputs = [*places[:1], *of_kind[: len(of_kind) - bool(self.layers)]]
