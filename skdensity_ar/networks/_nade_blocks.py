@@ -3,12 +3,16 @@
 The same arithmetic as in `_nade_kernel`, written as values of values: a compiler then
 keeps the running activation of a block in registers, and reads it once for sixteen
 columns where operation after operation would go over it some thirty times.
+
+Where inputs are 0 or 1 and g is logistic, a block takes one exponential for each unit
+and not one for every column: the odds (1 - h) / h = exp(-a) that a unit is off then
+grow from column to column by a factor exp(-W_d) or not at all.
 """
 
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import cache
 from typing import Any
 
@@ -28,6 +32,11 @@ _ONE_LOOP = {
     "realize_acc_reads_threshold": 10**6,
 }
 
+# The logarithm of odds is held within ± _FARTHEST at the start of a block, beyond which
+# h is 0 or 1 to the last digit, and the weights of a block can move it by _ROOM: e^±85
+# and its inverse are normal numbers in float32.
+_FARTHEST, _ROOM = 60.0, 25.0
+
 Values = tuple[Tensor, ...]
 
 
@@ -42,7 +51,8 @@ def forward(
 ) -> tuple[Tensor, Tensor]:
     """The outputs, and the running activation after the last column."""
     n_columns, run = len(u), _compiled(_forward_block)
-    columns = _padded(u, W, V, rho)
+    gain = _gain(u, W, rho, activation, -1.0) if u.shape[3] == 1 else None
+    columns = _padded(u, W, V, rho, gain)
     out = []
     for begin in range(0, n_columns, _COLUMNS):
         out_block, a = run(a, *_block(begin, columns), mask, activation)
@@ -63,7 +73,8 @@ def backward(
 ) -> tuple[Tensor, Tensor | None, Tensor, Tensor, Tensor | None]:
     """Derivatives by a, u, W, V and ρ; every matrix is transposed, and they too."""
     n_columns, run = len(u), _compiled(_backward_block)
-    columns = _padded(u, W, V, rho, grad_out)
+    gain = _gain(u, W, rho, activation, 1.0) if W.shape[3] == 1 else None
+    columns = _padded(u, W, V, rho, grad_out, gain)
     grad_a, of_blocks = torch.zeros_like(a), []
     for begin in reversed(range(0, n_columns, _COLUMNS)):
         block = _block(begin, columns)
@@ -84,12 +95,14 @@ def _forward_block(
     W: Tensor,
     V: Tensor,
     rho: Tensor | None,
+    gain: Tensor | None,
     mask: Tensor | None,
     activation: str,
 ) -> tuple[Tensor, Tensor]:
     out = []
+    hs = None if gain is None else _inverses(_odds(a, u, gain, range(len(u)))[:-1])
     for d in range(len(u)):
-        h = ACTIVATIONS[activation](a if rho is None else a * rho[d, :, None, None])
+        h = _hidden(a, rho, d, activation) if hs is None else hs[d]
         h = h if mask is None else h * mask
         one = V.shape[2] == 1
         out.append((h * V[d]).sum(-1, keepdim=True) if one else h @ V[d].mT)
@@ -105,18 +118,21 @@ def _backward_block(
     V: Tensor,
     rho: Tensor | None,
     grad_out: Tensor,
+    gain: Tensor | None,
     mask: Tensor | None,
     activation: str,
     needs_u: bool,
 ) -> tuple[Tensor, Tensor, Values, Values, Values, Values]:
     n_columns, one_input, one_output = len(u), W.shape[3] == 1, V.shape[3] == 1
     grads: list[tuple] = []
-    for d in reversed(range(n_columns)):
+    backwards = range(n_columns)[::-1]
+    hs = None if gain is None else _inverses(_odds(a, u, gain, backwards)[1:])[::-1]
+    for d in backwards:
         a = a - (W[d] * u[d] if one_input else W[d] @ u[d])  # a_d
         # W_d reaches a_{d+1} and all later ones: before position d joins.
         by_W = (grad_a * u[d]).sum(-1, True) if one_input else grad_a @ u[d].mT
         by_u = W[d].mT @ grad_a if needs_u else None
-        h = ACTIVATIONS[activation](a if rho is None else a * rho[d, :, None, None])
+        h = _hidden(a, rho, d, activation) if hs is None else hs[d]
         by_psi = V[d] * grad_out[d] if one_output else V[d] @ grad_out[d]
         by_psi = _SLOPE[activation](h) * (by_psi if mask is None else by_psi * mask)
         h = h if mask is None else h * mask
@@ -130,6 +146,38 @@ def _backward_block(
         for each in zip(*grads[::-1], strict=True)
     ]
     return a, grad_a, *by  # type: ignore[return-value]
+
+
+def _gain(
+    u: Tensor, W: Tensor, rho: Tensor | None, activation: str, sign: float
+) -> Tensor | None:
+    """exp(± W) - 1, the share by which an input of 1 changes odds; None if unfit."""
+    if activation != "logistic" or rho is not None or not u.is_cpu:
+        return None  # a GPU would have to be waited for
+    moved = max(block.abs().sum(0).amax() for block in W.split(_COLUMNS))
+    is_bits = ((u == 0.0) | (u == 1.0)).all()
+    return (sign * W).expm1() if is_bits and moved <= _ROOM else None
+
+
+def _odds(a: Tensor, u: Tensor, gain: Tensor, columns: Sequence[int]) -> list[Tensor]:
+    """The odds at a, and after each of these columns."""
+    odds = [(-a.clamp(-_FARTHEST, _FARTHEST)).exp()]
+    for d in columns:
+        odds.append(odds[-1] * (1.0 + u[d] * gain[d]))
+    return odds
+
+
+def _inverses(odds: list[Tensor]) -> list[Tensor]:
+    """1 / (1 + odds), by one division for two of them."""
+    ps, hs = [1.0 + o for o in odds], []
+    for p, q in zip(ps[::2], ps[1::2], strict=True):
+        both = 1.0 / (p * q)
+        hs += [both * q, both * p]
+    return hs
+
+
+def _hidden(a: Tensor, rho: Tensor | None, d: int, activation: str) -> Tensor:
+    return ACTIVATIONS[activation](a if rho is None else a * rho[d, :, None, None])
 
 
 def _padded(*of_columns: Tensor | None) -> list[Tensor | None]:

@@ -380,12 +380,48 @@ def test_nades_own_backward_pass_equals_autograd(
         torch.testing.assert_close(fast, slow, rtol=0, atol=atol)
 
 
+@pytest.mark.parametrize("far", [0.0, 30.0, 70.0, 200.0])
+@pytest.mark.parametrize("weight", [1.0, 20.0])
+@pytest.mark.parametrize(
+    ("dtype", "atol"), [(torch.float64, 1e-12), (torch.float32, 2e-5)]
+)
+def test_bits_change_odds_from_column_to_column(far, weight, dtype, atol, monkeypatch):
+    """Blocks of bits take an exponential per unit; where they cannot, per column."""
+    used = []
+
+    def watched(*args):
+        used.append(odds(*args))
+        return used[-1]
+
+    odds = _nade_blocks._gain
+    monkeypatch.setattr(_nade_blocks, "_gain", watched)
+    monkeypatch.setattr(_nade_blocks, "_compiled", lambda block: block)
+    rng = properties.generator(0)
+    a, W, V = (
+        torch.randn(shape, generator=rng, dtype=dtype)
+        for shape in ((2, 6, 8), (19, 2, 1, 8), (19, 2, 1, 8))
+    )
+    u = (torch.rand((19, 2, 6, 1), generator=rng) < 0.5).to(dtype)
+    wanted = [a + far * a.sign(), u, weight * W, V]
+    found = []
+    for outputs in (partial(nade_outputs, compiled=True), nade_outputs_by_autograd):
+        given = [x.clone().requires_grad_() for x in wanted]
+        out = outputs(*given, None, None, "logistic")
+        found.append([out, *torch.autograd.grad(out.sin().sum(), given)])
+    for fast, slow in zip(*found, strict=True):
+        torch.testing.assert_close(fast, slow, rtol=0, atol=atol * weight)
+    assert [gain is None for gain in used] == 2 * [weight > 1.0]  # one for each pass
+
+
 def outputs_and_gradients(compiled):
     rng = properties.generator(0)
     shapes = [(1, 6, 7), (19, 1, 6, 1), (19, 1, 1, 7), (19, 1, 1, 7)]
     a, u, W, V = (torch.randn(s, generator=rng, requires_grad=True) for s in shapes)
-    out = nade_outputs(a, u, W, V, None, None, "logistic", compiled)
-    return [out, *torch.autograd.grad(out.square().sum(), [a, u, W, V])]
+    found = []
+    for inputs in (u, (u > 0.0).to(u.dtype)):
+        out = nade_outputs(a, inputs, W, V, None, None, "logistic", compiled)
+        found += [out, *torch.autograd.grad(out.square().sum(), [a, W, V])]
+    return found
 
 
 @pytest.fixture
@@ -396,8 +432,9 @@ def nothing_compiled():
 
 
 @pytest.mark.filterwarnings("ignore")  # torch's own, while it compiles
-def test_what_torch_compiles_equals_what_it_runs(nothing_compiled):
+def test_what_torch_compiles_equals_what_it_runs(nothing_compiled, monkeypatch):
     """Also where there is no compiler: then it says so, and runs it."""
+    monkeypatch.setattr(_nade_blocks, "_COLUMNS", 4)  # sixteen take a minute
     state = torch.get_rng_state()
     for one, other in zip(*map(outputs_and_gradients, [True, False]), strict=True):
         torch.testing.assert_close(one, other, rtol=1e-5, atol=1e-5)
