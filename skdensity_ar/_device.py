@@ -53,6 +53,16 @@ def free_memory(device: torch.device) -> int | None:
     return None if kibibytes is None else int(kibibytes.split()[0]) * 1024
 
 
+def keep_freed_memory() -> None:
+    """Have the C library keep what a step of training frees for the next one.
+
+    glibc's malloc gives large blocks back to the system, which has to find and clear
+    their pages again in every step, unless it once saw one as large as this come and
+    go (mallopt(3) on M_MMAP_THRESHOLD: 32 MiB at most).
+    """
+    torch.empty(31 * 2**20, dtype=torch.uint8, device="cpu")
+
+
 # Multiplications below which a second thread costs more than it gives.
 _ONE_THREAD_BELOW = 2**25
 

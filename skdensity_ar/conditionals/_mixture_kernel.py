@@ -107,7 +107,11 @@ def _evaluate(
     z_alpha, mu, z_sigma = params.unbind()
     by_alpha, by_mu, by_sigma = out.unbind()
     most = mixture.log_scale_max
-    spread = torch.clamp(z_sigma, max=most, out=by_sigma).exp_()
+    # Where none is held, which a GPU would have to be asked for, none need be marked.
+    none_held = z_sigma.is_cpu and bool(z_sigma.amax() <= most)
+    held = None if none_held else z_sigma > most
+    spread = z_sigma if none_held else torch.clamp(z_sigma, max=most, out=by_sigma)
+    spread = torch.exp(spread, out=by_sigma)
     sigma = spread + floor
     z = torch.sub(x, mu if unit is None else mu * unit, out=by_mu).div_(sigma)
     terms = mixture.kernel.log_prob(z).add_(z_alpha).sub_(sigma.log())
@@ -122,8 +126,6 @@ def _evaluate(
         total, total_alpha = total.reciprocal(), total_alpha.reciprocal()
     if not with_gradient:
         return log_p
-    # Where none is held, which a GPU would have to be asked for, it need not be marked.
-    held = None if z_sigma.is_cpu and z_sigma.amax() <= most else z_sigma > most
     torch.sub(r.mul_(total), alpha.mul_(total_alpha), out=by_alpha)
     r.div_(sigma)
     slope = mixture.kernel.slope(z)

@@ -139,13 +139,17 @@ class Mixture(Conditional):
 
     def encode(self, x: Tensor) -> Tensor:
         """The value, compressed, and its waves sin(2ᵏ x) / 2ᵏ and cos(2ᵏ x) / 2ᵏ."""
-        x = compress(x).unsqueeze(-1)
+        x = compress(x)
         if self.n_frequencies == 0:
-            return x
+            return x.unsqueeze(-1)
+        # Rows come last in memory: loops are long, and products take them so.
+        shape = x.shape
+        x = torch.atleast_2d(x).mT.contiguous().unsqueeze(-2)  # (..., D, 1, n)
         k = torch.arange(self.n_frequencies, dtype=x.dtype, device=x.device)
-        frequency = 2.0**k
+        frequency = (2.0**k).unsqueeze(-1)
         angle = x * frequency
-        return torch.cat([x, angle.sin() / frequency, angle.cos() / frequency], -1)
+        waves = [angle.sin().div_(frequency), angle.cos().div_(frequency)]
+        return torch.cat([x, *waves], -2).movedim(-1, -3).reshape(*shape, self.n_inputs)
 
     def log_prob(self, params: Tensor, x: Tensor) -> Tensor:
         by_autograd = torch.is_grad_enabled() and x.requires_grad

@@ -60,19 +60,25 @@ class Members(nn.Module):
         dropped = (shares * 2.0**16).round().clamp(max=2.0**16 - 1.0)
         if not dropped.any():
             return ()
-        kept = (1.0 - dropped / 2.0**16).to(generator.device, self.dtype)
-        least = (dropped - 2.0**15).to(generator.device, torch.int16)
-        shape = (*[-1] * len(self.members), 1, 1)
+        device, members = generator.device, self.members
+        some = dropped.nonzero().flatten()  # of the members; nothing drawn for others
+        if 1 < len(dropped) > len(some):
+            dropped, members = dropped[some], (len(some),)
+        kept = (1.0 - dropped / 2.0**16).to(device, self.dtype)
+        least = (dropped - 2.0**15).to(device, torch.int16)
+        shape = (*[-1] * len(members), 1, 1)
         masks = []
         for size in sizes:
             bits = torch.empty(
-                (*self.members, size, -(-n // 4)),
-                dtype=torch.int64,
-                device=generator.device,
+                (*members, size, -(-n // 4)), dtype=torch.int64, device=device
             ).random_(-(2**63), None, generator=generator)
             # Four numbers of 16 bits from each: half as dear as numbers of their own.
             keep = bits.view(torch.int16)[..., :n] >= least.view(shape)
-            masks.append(keep.to(self.dtype).div_(kept.view(shape)).mT)
+            mask = keep.to(self.dtype).div_(kept.view(shape))
+            if members != self.members:
+                ones = mask.new_ones((*self.members, size, n))
+                mask = ones.index_copy_(0, some.to(device), mask)
+            masks.append(mask.mT)
         return tuple(masks)
 
     def member(self, e: int) -> Self:
