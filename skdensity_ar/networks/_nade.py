@@ -119,41 +119,59 @@ class NADE(Network):
     def forward(
         self, u: Tensor, context: Tensor | None = None, *, noise: Noise = ()
     ) -> Tensor:
-        # Units in the order of the visit, one entry per position.
         a, b = self._biases(context)
         a = a.expand(*self.members, u.shape[-2], -1)  # (..., n, H)
+        if len(self.hidden_layer_sizes) == 1:
+            return self._shallow(a, u, noise) + b
+        return self._deep(a, u, noise) + b
+
+    def _shallow(self, a: Tensor, u: Tensor, noise: Noise) -> Tensor:
+        """V_d h_d of all columns, (..., n, P)."""
+        D, V = len(self.n_inputs), self._output_weights()
+        order = self._order_of_one()
+        if order is None:  # in that of the visit, one entry per position
+            u_d = _take(u, self.input_slots, -1).movedim(-3, -1)  # (..., D, I, n)
+            W_d = _take(self.W, self.input_slots, -2)  # (..., D, I, H)
+            V_d = _take(V, self.output_slots, -2)
+        else:
+            u_d = u.expand(*self.members, -1, -1).mT
+            u_d, W_d, V_d = (x.unflatten(-2, (D, -1)) for x in (u_d, self.W, V))
+        a, mask = a.mT, noise[0].mT if noise else None
+        if not self.members:
+            a, u_d, W_d, V_d = (x.unsqueeze(0) for x in (a, u_d, W_d, V_d))
+            mask = None if mask is None else mask.unsqueeze(0)
+        u_d, W_d, V_d = (x.movedim(1, 0) for x in (u_d.contiguous(), W_d, V_d))
+        rho = None if self.rho is None else self.rho.view(-1, D).mT
+        given = (a, u_d, W_d, V_d, rho, mask, self.activation, order)
+        out = nade_outputs(*given, self.compiled and torch.is_grad_enabled())
+        out = out.movedim((0, 3), (2, 1))  # (members, n, D, P)
+        out = out if self.members else out.squeeze(0)
+        if order is not None:
+            return out.flatten(-2)
+        return _untake(out, self.output_slots, sum(self.n_params))
+
+    def _order_of_one(self) -> list[int] | None:
+        """The order of a single member's visit, if its columns have units alike.
+
+        They can then stay where they are. A GPU would have to be asked for it.
+        """
+        one = self.ordering.is_cpu and self.ordering.numel() == len(self.n_inputs)
+        if one and len(set(self.n_inputs)) == len(set(self.n_params)) == 1:
+            return self.ordering.flatten().tolist()
+        return None
+
+    def _deep(self, a: Tensor, u: Tensor, noise: Noise) -> Tensor:
+        """Deep NADE likewise, by autograd."""
+        # Units in the order of the visit, one entry per position.
         u_d = _take(u, self.input_slots, -1).movedim(-2, 0)  # (D, ..., n, I)
         W_d = _take(self.W, self.input_slots, -2).movedim(-3, 0)  # (D, ..., I, H)
         V_d = _take(self._output_weights(), self.output_slots, -2).movedim(-3, 0)
-        if len(self.hidden_layer_sizes) == 1:
-            out = self._shallow(a, u_d, W_d, V_d, noise)
-        else:
-            out = self._deep(a, u_d, W_d, V_d, noise)
-        out = _untake(out.movedim(0, -2), self.output_slots, sum(self.n_params))
-        return out + b
-
-    def _shallow(
-        self, a: Tensor, u_d: Tensor, W_d: Tensor, V_d: Tensor, noise: Noise
-    ) -> Tensor:
-        """V_d h_d of all columns, (D, ..., n, P)."""
-        rho = None if self.rho is None else self.rho.view(-1, len(u_d)).mT
-        mask = noise[0] if noise else None
-        if not self.members:
-            a, u_d, W_d, V_d = (x.unsqueeze(-3) for x in (a, u_d, W_d, V_d))
-            mask = None if mask is None else mask.unsqueeze(0)
-        given = (a, u_d, W_d, V_d, rho, mask, self.activation)
-        out = nade_outputs(*given, self.compiled and torch.is_grad_enabled())
-        return out if self.members else out.squeeze(1)
-
-    def _deep(
-        self, a: Tensor, u_d: Tensor, W_d: Tensor, V_d: Tensor, noise: Noise
-    ) -> Tensor:
-        """Deep NADE likewise, by autograd."""
         out = []
         for t in range(len(self.n_inputs)):
             out.append(self._hidden(a, t, noise) @ V_d[t].mT)  # (..., n, P)
             a = a + u_d[t] @ W_d[t]  # a_{d+1} = a_d + W_d u_d
-        return torch.stack(out)
+        params = torch.stack(out, -2)  # (..., n, D, P)
+        return _untake(params, self.output_slots, sum(self.n_params))
 
     def _biases(self, context: Tensor | None) -> tuple[Tensor, Tensor]:
         """c and b, (..., 1 or n, units), with the context's share."""

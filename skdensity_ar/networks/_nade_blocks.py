@@ -48,16 +48,18 @@ def forward(
     rho: Tensor | None,
     mask: Tensor | None,
     activation: str,
+    order: Sequence[int],
 ) -> tuple[Tensor, Tensor]:
     """The outputs, and the running activation after the last column."""
-    n_columns, run = len(u), _compiled(_forward_block)
-    gain = _gain(u, W, rho, activation, -1.0) if u.shape[3] == 1 else None
-    columns = _padded(u, W, V, rho, gain)
-    out = []
-    for begin in range(0, n_columns, _COLUMNS):
-        out_block, a = run(a, *_block(begin, columns), mask, activation)
-        out.append(out_block)
-    return torch.cat(out)[:n_columns], a
+    run, out = _compiled(_forward_block), a.new_empty((*V.shape[:3], a.shape[-1]))
+    follow = _can_follow_odds(u, W, rho, activation, order)
+    gain = torch.expm1(-W) if follow else None
+    for positions, columns in _blocks(order, a.device):
+        u_b, W_b, V_b, gain_b = (_taken(x, columns) for x in (u, W, V, gain))
+        rho_b = _taken(rho, positions)
+        out_b, a = run(a, u_b, W_b, V_b, rho_b, gain_b, mask, activation)
+        _put(out, columns, out_b)
+    return out, a
 
 
 def backward(
@@ -69,24 +71,30 @@ def backward(
     mask: Tensor | None,
     grad_out: Tensor,
     activation: str,
+    order: Sequence[int],
     needs_u: bool,
 ) -> tuple[Tensor, Tensor | None, Tensor, Tensor, Tensor | None]:
-    """Derivatives by a, u, W, V and ρ; every matrix is transposed, and they too."""
-    n_columns, run = len(u), _compiled(_backward_block)
-    gain = _gain(u, W, rho, activation, 1.0) if W.shape[3] == 1 else None
-    columns = _padded(u, W, V, rho, grad_out, gain)
-    grad_a, of_blocks = torch.zeros_like(a), []
-    for begin in reversed(range(0, n_columns, _COLUMNS)):
-        block = _block(begin, columns)
-        a, grad_a, *grads = run(a, grad_a, *block, mask, activation, needs_u)
-        of_blocks.append(grads)
-    grad_u, grad_W, grad_V, grad_rho = (
-        torch.stack([g for block in reversed(of_blocks) for g in block[i]])[:n_columns]
-        if of_blocks[0][i]
-        else None
-        for i in range(4)
-    )
-    return grad_a, grad_u, grad_W, grad_V, grad_rho  # type: ignore[return-value]
+    """Derivatives by a, u, W, V and ρ."""
+    run, grad_a = _compiled(_backward_block), torch.zeros_like(a)
+    follow = _can_follow_odds(u, W, rho, activation, order)
+    gain = torch.expm1(W) if follow else None
+    grad_W, grad_V = torch.empty_like(W), torch.empty_like(V)
+    grad_u = torch.empty_like(u) if needs_u else None
+    grad_rho = None if rho is None else torch.empty_like(rho)
+    of_columns = (u, W, V, grad_out, gain)
+    for positions, columns in reversed(_blocks(order, a.device)):
+        u_b, W_b, V_b, g_b, gain_b = (_taken(x, columns) for x in of_columns)
+        given = (u_b, W_b, V_b, _taken(rho, positions), g_b, gain_b, mask)
+        a, grad_a, by_u, by_W, by_V, by_rho = run(
+            a, grad_a, *given, activation, needs_u
+        )
+        _put(grad_W, columns, torch.stack(by_W))
+        _put(grad_V, columns, torch.stack(by_V))
+        if grad_u is not None:
+            _put(grad_u, columns, torch.stack(by_u))
+        if grad_rho is not None:
+            _put(grad_rho, positions, torch.stack(by_rho))
+    return grad_a, grad_u, grad_W, grad_V, grad_rho
 
 
 def _forward_block(
@@ -99,14 +107,13 @@ def _forward_block(
     mask: Tensor | None,
     activation: str,
 ) -> tuple[Tensor, Tensor]:
-    out = []
+    out, one_input, one_output = [], W.shape[2] == 1, V.shape[2] == 1
     hs = None if gain is None else _inverses(_odds(a, u, gain, range(len(u)))[:-1])
     for d in range(len(u)):
         h = _hidden(a, rho, d, activation) if hs is None else hs[d]
         h = h if mask is None else h * mask
-        one = V.shape[2] == 1
-        out.append((h * V[d]).sum(-1, keepdim=True) if one else h @ V[d].mT)
-        a = a + (u[d] * W[d] if u.shape[3] == 1 else u[d] @ W[d])
+        out.append((V[d].mT * h).sum(-2, True) if one_output else V[d] @ h)
+        a = a + (W[d].mT * u[d] if one_input else W[d].mT @ u[d])
     return torch.stack(out), a
 
 
@@ -123,20 +130,20 @@ def _backward_block(
     activation: str,
     needs_u: bool,
 ) -> tuple[Tensor, Tensor, Values, Values, Values, Values]:
-    n_columns, one_input, one_output = len(u), W.shape[3] == 1, V.shape[3] == 1
+    one_input, one_output = W.shape[2] == 1, V.shape[2] == 1
     grads: list[tuple] = []
-    backwards = range(n_columns)[::-1]
+    backwards = range(len(u))[::-1]
     hs = None if gain is None else _inverses(_odds(a, u, gain, backwards)[1:])[::-1]
     for d in backwards:
-        a = a - (W[d] * u[d] if one_input else W[d] @ u[d])  # a_d
+        g, VT, WT = grad_out[d], V[d].mT, W[d].mT
+        a = a - (WT * u[d] if one_input else WT @ u[d])  # a_d
         # W_d reaches a_{d+1} and all later ones: before position d joins.
-        by_W = (grad_a * u[d]).sum(-1, True) if one_input else grad_a @ u[d].mT
-        by_u = W[d].mT @ grad_a if needs_u else None
+        by_W = _product_of_rows(u[d], grad_a)
+        by_u = W[d] @ grad_a if needs_u else None
         h = _hidden(a, rho, d, activation) if hs is None else hs[d]
-        by_psi = V[d] * grad_out[d] if one_output else V[d] @ grad_out[d]
+        by_psi = VT * g if one_output else VT @ g
         by_psi = _SLOPE[activation](h) * (by_psi if mask is None else by_psi * mask)
-        h = h if mask is None else h * mask
-        by_V = (h * grad_out[d]).sum(-1, True) if one_output else h @ grad_out[d].mT
+        by_V = _product_of_rows(g, h if mask is None else h * mask)
         by_rho = None if rho is None else (by_psi * a).sum((-2, -1))
         grads.append((by_u, by_W, by_V, by_rho))
         by_a = by_psi if rho is None else by_psi * rho[d, :, None, None]
@@ -148,22 +155,37 @@ def _backward_block(
     return a, grad_a, *by  # type: ignore[return-value]
 
 
-def _gain(
-    u: Tensor, W: Tensor, rho: Tensor | None, activation: str, sign: float
-) -> Tensor | None:
-    """exp(± W) - 1, the share by which an input of 1 changes odds; None if unfit."""
-    if activation != "logistic" or rho is not None or not u.is_cpu:
-        return None  # a GPU would have to be waited for
-    moved = max(block.abs().sum(0).amax() for block in W.split(_COLUMNS))
-    is_bits = ((u == 0.0) | (u == 1.0)).all()
-    return (sign * W).expm1() if is_bits and moved <= _ROOM else None
+def _product_of_rows(few: Tensor, many: Tensor) -> Tensor:
+    """few manyᵀ, summed over the rows, which come last."""
+    one = few.shape[-2] == 1
+    return (many * few).sum(-1).unsqueeze(-2) if one else few @ many.mT
+
+
+def _hidden(a: Tensor, rho: Tensor | None, d: int, activation: str) -> Tensor:
+    return ACTIVATIONS[activation](a if rho is None else a * rho[d, :, None, None])
+
+
+def _can_follow_odds(
+    u: Tensor,
+    W: Tensor,
+    rho: Tensor | None,
+    activation: str,
+    order: Sequence[int],
+) -> bool:
+    """Whether inputs are bits and no weights are too large."""
+    if activation != "logistic" or rho is not None or W.shape[2] > 1 or not u.is_cpu:
+        return False  # a GPU would have to be waited for
+    visited = W.abs()[torch.tensor(order)]
+    visited = pad(visited, (0, 0) * 3 + (0, -len(order) % _COLUMNS))
+    moved = visited.unflatten(0, (-1, _COLUMNS)).sum(1).amax()
+    return bool(moved <= _ROOM and ((u == 0.0) | (u == 1.0)).all())
 
 
 def _odds(a: Tensor, u: Tensor, gain: Tensor, columns: Sequence[int]) -> list[Tensor]:
-    """The odds at a, and after each of these columns."""
+    """The odds at a, and after each of these columns, whose input of 1 adds a share."""
     odds = [(-a.clamp(-_FARTHEST, _FARTHEST)).exp()]
     for d in columns:
-        odds.append(odds[-1] * (1.0 + u[d] * gain[d]))
+        odds.append(odds[-1] * (1.0 + gain[d].mT * u[d]))
     return odds
 
 
@@ -176,21 +198,33 @@ def _inverses(odds: list[Tensor]) -> list[Tensor]:
     return hs
 
 
-def _hidden(a: Tensor, rho: Tensor | None, d: int, activation: str) -> Tensor:
-    return ACTIVATIONS[activation](a if rho is None else a * rho[d, :, None, None])
+def _blocks(
+    order: Sequence[int], device: torch.device
+) -> list[tuple[slice, slice | Tensor]]:
+    """The positions and the columns of every block; slices need no copies."""
+    ends = range(_COLUMNS, len(order) + _COLUMNS, _COLUMNS)
+    slices = [slice(end - _COLUMNS, min(end, len(order))) for end in ends]
+    if list(order) == list(range(len(order))):
+        return [(positions, positions) for positions in slices]
+    columns = torch.tensor(order, device=device).split(_COLUMNS)
+    return list(zip(slices, columns, strict=True))
 
 
-def _padded(*of_columns: Tensor | None) -> list[Tensor | None]:
-    """With columns of zeros, which do nothing, to fill the last block."""
-    extra = -len(of_columns[0]) % _COLUMNS  # type: ignore[arg-type]
-    return [
-        None if x is None else pad(x, (0, 0) * (x.dim() - 1) + (0, extra))
-        for x in of_columns
-    ]
+def _taken(x: Tensor | None, where: slice | Tensor) -> Any:
+    """These columns, and columns of zeros, which do nothing, to fill a block."""
+    if x is None:
+        return None
+    x = x[where] if isinstance(where, slice) else x.index_select(0, where)
+    if extra := _COLUMNS - len(x):
+        x = pad(x, (0, 0) * (x.dim() - 1) + (0, extra))
+    return x
 
 
-def _block(begin: int, of_columns: list[Tensor | None]) -> list[Tensor | None]:
-    return [None if x is None else x[begin : begin + _COLUMNS] for x in of_columns]
+def _put(x: Tensor, where: slice | Tensor, values: Tensor) -> None:
+    if isinstance(where, slice):
+        x[where] = values[: where.stop - where.start]
+    else:
+        x.index_copy_(0, where, values[: len(where)])
 
 
 # g', told by h = g(ψ).

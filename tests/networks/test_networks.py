@@ -337,14 +337,14 @@ def test_sampling_leaves_the_network_as_it_was(name):
 # NADE's backward pass -----------------------------------------------------------------
 
 
-def nade_outputs_by_autograd(a, u, W, V, rho, mask, activation):
+def nade_outputs_by_autograd(a, u, W, V, rho, mask, activation, order):
     """The slow twin of `nade_outputs`: its equations, a tensor for every column."""
-    out = []
-    for d in range(len(u)):
-        h = ACTIVATIONS[activation](a if rho is None else rho[d, :, None, None] * a)
-        out.append((h if mask is None else h * mask) @ V[d].mT)
-        a = a + u[d] @ W[d]
-    return torch.stack(out)
+    out = {}
+    for t, d in enumerate(order):
+        h = ACTIVATIONS[activation](a if rho is None else rho[t, :, None, None] * a)
+        out[d] = V[d] @ (h if mask is None else h * mask)
+        a = a + W[d].mT @ u[d]
+    return torch.stack([out[d] for d in range(len(u))])
 
 
 @pytest.mark.parametrize("activation", ACTIVATIONS)
@@ -355,25 +355,27 @@ def nade_outputs_by_autograd(a, u, W, V, rho, mask, activation):
     ("dtype", "atol"), [(torch.float64, 1e-12), (torch.float32, 1e-4)]
 )
 @pytest.mark.parametrize("compiled", [False, True])
+@pytest.mark.parametrize("n", [1, 5])
+@pytest.mark.parametrize("order", [range(9), [4, 5, 6, 7, 0, 8, 3, 1, 2]])
 def test_nades_own_backward_pass_equals_autograd(
-    activation, rescaled, dropped, widths_, dtype, atol, compiled, monkeypatch
+    activation, rescaled, dropped, widths_, dtype, atol, compiled, n, order, monkeypatch
 ):
     # What is compiled is checked before it is: that takes seconds for each of these.
     monkeypatch.setattr(_nade_blocks, "_compiled", lambda block: block)
     monkeypatch.setattr(_nade_blocks, "_COLUMNS", 4)  # the last block is not full
-    (D, E, n, H), (n_in, n_out) = (9, 2, 5, 7), widths_
+    (D, E, H), (n_in, n_out) = (9, 2, 7), widths_
     rng = properties.generator(0)
 
     def draw(*shape):
         return torch.randn(shape, generator=rng, dtype=dtype, requires_grad=True)
 
-    inputs = [draw(E, n, H), draw(D, E, n, n_in), draw(D, E, n_in, H)]
+    inputs = [draw(E, H, n), draw(D, E, n_in, n), draw(D, E, n_in, H)]
     inputs += [draw(D, E, n_out, H), draw(D, E) if rescaled else None]
-    mask = (draw(E, n, H) > 0).to(dtype) * 2.0 if dropped else None
-    weights = draw(D, E, n, n_out).detach()
+    mask = (draw(E, H, n) > 0).to(dtype) * 2.0 if dropped else None
+    weights = draw(D, E, n_out, n).detach()
     found = []
     for outputs in (partial(nade_outputs, compiled=compiled), nade_outputs_by_autograd):
-        out = outputs(*inputs, mask, activation)
+        out = outputs(*inputs, mask, activation, order)
         wanted = [x for x in inputs if x is not None]
         found.append([out, *torch.autograd.grad((out * weights).sum(), wanted)])
     for fast, slow in zip(*found, strict=True):
@@ -385,41 +387,45 @@ def test_nades_own_backward_pass_equals_autograd(
 @pytest.mark.parametrize(
     ("dtype", "atol"), [(torch.float64, 1e-12), (torch.float32, 2e-5)]
 )
-def test_bits_change_odds_from_column_to_column(far, weight, dtype, atol, monkeypatch):
+@pytest.mark.parametrize("order", [range(19), [*range(7, 19), *range(7)][::-1]])
+def test_bits_change_odds_from_column_to_column(
+    far, weight, dtype, atol, order, monkeypatch
+):
     """Blocks of bits take an exponential per unit; where they cannot, per column."""
     used = []
 
     def watched(*args):
-        used.append(odds(*args))
+        used.append(can_follow(*args))
         return used[-1]
 
-    odds = _nade_blocks._gain
-    monkeypatch.setattr(_nade_blocks, "_gain", watched)
+    can_follow = _nade_blocks._can_follow_odds
+    monkeypatch.setattr(_nade_blocks, "_can_follow_odds", watched)
     monkeypatch.setattr(_nade_blocks, "_compiled", lambda block: block)
     rng = properties.generator(0)
     a, W, V = (
         torch.randn(shape, generator=rng, dtype=dtype)
-        for shape in ((2, 6, 8), (19, 2, 1, 8), (19, 2, 1, 8))
+        for shape in ((2, 8, 6), (19, 2, 1, 8), (19, 2, 1, 8))
     )
-    u = (torch.rand((19, 2, 6, 1), generator=rng) < 0.5).to(dtype)
+    u = (torch.rand((19, 2, 1, 6), generator=rng) < 0.5).to(dtype)
     wanted = [a + far * a.sign(), u, weight * W, V]
     found = []
     for outputs in (partial(nade_outputs, compiled=True), nade_outputs_by_autograd):
         given = [x.clone().requires_grad_() for x in wanted]
-        out = outputs(*given, None, None, "logistic")
+        out = outputs(*given, None, None, "logistic", order)
         found.append([out, *torch.autograd.grad(out.sin().sum(), given)])
     for fast, slow in zip(*found, strict=True):
         torch.testing.assert_close(fast, slow, rtol=0, atol=atol * weight)
-    assert [gain is None for gain in used] == 2 * [weight > 1.0]  # one for each pass
+    assert used == 2 * [weight == 1.0]  # one for each pass
 
 
 def outputs_and_gradients(compiled):
     rng = properties.generator(0)
-    shapes = [(1, 6, 7), (19, 1, 6, 1), (19, 1, 1, 7), (19, 1, 1, 7)]
+    shapes = [(1, 7, 6), (19, 1, 1, 6), (19, 1, 1, 7), (19, 1, 1, 7)]
     a, u, W, V = (torch.randn(s, generator=rng, requires_grad=True) for s in shapes)
     found = []
     for inputs in (u, (u > 0.0).to(u.dtype)):
-        out = nade_outputs(a, inputs, W, V, None, None, "logistic", compiled)
+        given = (a, inputs, W, V, None, None, "logistic")
+        out = nade_outputs(*given, compiled=compiled)
         found += [out, *torch.autograd.grad(out.square().sum(), [a, W, V])]
     return found
 
