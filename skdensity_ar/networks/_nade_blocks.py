@@ -37,8 +37,6 @@ _ONE_LOOP = {
 # and its inverse are normal numbers in float32.
 _FARTHEST, _ROOM = 60.0, 25.0
 
-Values = tuple[Tensor, ...]
-
 
 def forward(
     a: Tensor,
@@ -54,6 +52,7 @@ def forward(
     run, out = _compiled(_forward_block), a.new_empty((*V.shape[:3], a.shape[-1]))
     follow = _can_follow_odds(u, W, rho, activation, order)
     gain = torch.expm1(-W) if follow else None
+    a = a.contiguous()  # as later blocks have it: other strides are compiled anew
     for positions, columns in _blocks(order, a.device):
         u_b, W_b, V_b, gain_b = (_taken(x, columns) for x in (u, W, V, gain))
         rho_b = _taken(rho, positions)
@@ -88,12 +87,12 @@ def backward(
         a, grad_a, by_u, by_W, by_V, by_rho = run(
             a, grad_a, *given, activation, needs_u
         )
-        _put(grad_W, columns, torch.stack(by_W))
-        _put(grad_V, columns, torch.stack(by_V))
+        _put(grad_W, columns, by_W)
+        _put(grad_V, columns, by_V)
         if grad_u is not None:
-            _put(grad_u, columns, torch.stack(by_u))
+            _put(grad_u, columns, by_u)
         if grad_rho is not None:
-            _put(grad_rho, positions, torch.stack(by_rho))
+            _put(grad_rho, positions, by_rho)
     return grad_a, grad_u, grad_W, grad_V, grad_rho
 
 
@@ -107,13 +106,17 @@ def _forward_block(
     mask: Tensor | None,
     activation: str,
 ) -> tuple[Tensor, Tensor]:
-    out, one_input, one_output = [], W.shape[2] == 1, V.shape[2] == 1
-    hs = None if gain is None else _inverses(_odds(a, u, gain, range(len(u)))[:-1])
+    one_input, hs = W.shape[2] == 1, []
+    if gain is not None:
+        hs = _inverses(_odds(a, u, gain, range(len(u)))[:-1])
     for d in range(len(u)):
-        h = _hidden(a, rho, d, activation) if hs is None else hs[d]
-        h = h if mask is None else h * mask
-        out.append((V[d].mT * h).sum(-2, True) if one_output else V[d] @ h)
+        if gain is None:
+            hs.append(_hidden(a, rho, d, activation))
         a = a + (W[d].mT * u[d] if one_input else W[d].mT @ u[d])
+    hs = hs if mask is None else [h * mask for h in hs]
+    if V.shape[2] > 1:  # products of all columns in one, outside of the loop
+        return V @ torch.stack(hs), a
+    out = [(V_d.mT * h).sum(-2, True) for V_d, h in zip(V, hs, strict=True)]
     return torch.stack(out), a
 
 
@@ -129,30 +132,37 @@ def _backward_block(
     mask: Tensor | None,
     activation: str,
     needs_u: bool,
-) -> tuple[Tensor, Tensor, Values, Values, Values, Values]:
+) -> tuple[Tensor | None, ...]:
+    """The block's first a and its gradient, and what `backward` gives after that."""
     one_input, one_output = W.shape[2] == 1, V.shape[2] == 1
-    grads: list[tuple] = []
-    backwards = range(len(u))[::-1]
-    hs = None if gain is None else _inverses(_odds(a, u, gain, backwards)[1:])[::-1]
+    by_h = V.mT * grad_out if one_output else V.mT @ grad_out
+    backwards, hs = range(len(u))[::-1], []
+    grads: list[tuple[Tensor | None, ...]] = []
+    if gain is not None:
+        hs = _inverses(_odds(a, u, gain, backwards)[1:])
     for d in backwards:
-        g, VT, WT = grad_out[d], V[d].mT, W[d].mT
-        a = a - (WT * u[d] if one_input else WT @ u[d])  # a_d
+        a = a - (W[d].mT * u[d] if one_input else W[d].mT @ u[d])  # a_d
         # W_d reaches a_{d+1} and all later ones: before position d joins.
         by_W = _product_of_rows(u[d], grad_a)
         by_u = W[d] @ grad_a if needs_u else None
-        h = _hidden(a, rho, d, activation) if hs is None else hs[d]
-        by_psi = VT * g if one_output else VT @ g
-        by_psi = _SLOPE[activation](h) * (by_psi if mask is None else by_psi * mask)
-        by_V = _product_of_rows(g, h if mask is None else h * mask)
+        if gain is None:
+            hs.append(_hidden(a, rho, d, activation))
+        by_psi = by_h[d] if mask is None else by_h[d] * mask
+        by_psi = _SLOPE[activation](hs[len(grads)]) * by_psi
         by_rho = None if rho is None else (by_psi * a).sum((-2, -1))
-        grads.append((by_u, by_W, by_V, by_rho))
-        by_a = by_psi if rho is None else by_psi * rho[d, :, None, None]
-        grad_a = grad_a + by_a
-    by = [
-        tuple(g for g in each if g is not None)
-        for each in zip(*grads[::-1], strict=True)
-    ]
-    return a, grad_a, *by  # type: ignore[return-value]
+        grads.append((by_u, by_W, by_rho))
+        grad_a = grad_a + (by_psi if rho is None else by_psi * rho[d, :, None, None])
+    hs = [h if mask is None else h * mask for h in reversed(hs)]
+    if one_output:
+        pairs = zip(grad_out, hs, strict=True)
+        by_V = torch.stack([_product_of_rows(g, h) for g, h in pairs])
+    else:
+        by_V = grad_out @ torch.stack(hs).mT
+    of_u, of_W, of_rho = (
+        None if each[0] is None else torch.stack(each)
+        for each in zip(*reversed(grads), strict=True)
+    )
+    return a, grad_a, of_u, of_W, by_V, of_rho
 
 
 def _product_of_rows(few: Tensor, many: Tensor) -> Tensor:
@@ -221,10 +231,8 @@ def _taken(x: Tensor | None, where: slice | Tensor) -> Any:
 
 
 def _put(x: Tensor, where: slice | Tensor, values: Tensor) -> None:
-    if isinstance(where, slice):
-        x[where] = values[: where.stop - where.start]
-    else:
-        x.index_copy_(0, where, values[: len(where)])
+    n = where.stop - where.start if isinstance(where, slice) else len(where)
+    x[where] = values[:n]  # index_copy_ takes ten times as long
 
 
 # g', told by h = g(ψ).

@@ -121,11 +121,11 @@ def _backward(
     """Derivatives by a, u, W, V and ρ."""
     times_slope = _TIMES_SLOPE[activation]
     one_input, one_output = W.shape[2] == 1, V.shape[2] == 1
-    a = a.clone()
+    E, a = len(a), a.clone()
     h, grad_h, grad_a = torch.empty_like(a), torch.empty_like(a), torch.zeros_like(a)
     grad_u = torch.empty_like(u) if needs_u else None
     grad_W, grad_V = torch.empty_like(W), torch.empty_like(V)
-    grad_rho = None if rho is None else torch.empty_like(rho)
+    grad_rho = None if rho is None else rho.new_empty((*rho.shape, 1, 1))
     of_columns = [u, W.mT, V.mT, grad_out]
     of_columns += [u.mT, grad_W.mT] if one_input else [u, grad_W]
     of_columns += [grad_out.mT, grad_V.mT] if one_output else [grad_out, grad_V]
@@ -155,8 +155,9 @@ def _backward(
         if rho is None or grad_rho is None:
             grad_a.add_(grad_h)
         else:
-            grad_rho[t] = torch.linalg.vecdot(grad_h.flatten(1), a.flatten(1))
+            torch.bmm(grad_h.view(E, 1, -1), a.view(E, -1, 1), out=grad_rho[t])
             grad_a.addcmul_(grad_h, rho[t, :, None, None])
+    grad_rho = None if grad_rho is None else grad_rho[..., 0, 0]
     return grad_a, grad_u, grad_W, grad_V, grad_rho
 
 
