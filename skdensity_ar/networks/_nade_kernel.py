@@ -96,9 +96,9 @@ def _forward(
     a = a.clone(memory_format=torch.contiguous_format)
     h, out = torch.empty_like(a), a.new_empty((*V.shape[:3], a.shape[-1]))
     columns = list(zip(u, W.mT, V, out, strict=True))
-    for t, d in enumerate(order):
+    for d, rho_d in zip(order, _of_positions(rho, order), strict=True):
         u_d, W_d, V_d, out_d = columns[d]
-        _hidden(a, rho, t, activation, out=h)
+        _hidden(a, rho_d, activation, out=h)
         if mask is not None:
             h.mul_(mask)
         torch.bmm(V_d, h, out=out_d)
@@ -126,18 +126,20 @@ def _backward(
     grad_u = torch.empty_like(u) if needs_u else None
     grad_W, grad_V = torch.empty_like(W), torch.empty_like(V)
     grad_rho = None if rho is None else rho.new_empty((*rho.shape, 1, 1))
+    dots = grad_h.view(E, 1, -1), a.view(E, -1, 1)
     of_columns = [u, W.mT, V.mT, grad_out]
     of_columns += [u.mT, grad_W.mT] if one_input else [u, grad_W]
     of_columns += [grad_out.mT, grad_V.mT] if one_output else [grad_out, grad_V]
     columns = list(zip(*(x.unbind() for x in of_columns), strict=True))
-    for t, d in reversed(list(enumerate(order))):
+    positions = (order, *(_of_positions(x, order) for x in (rho, grad_rho)))
+    for d, rho_d, grad_rho_d in reversed(list(zip(*positions, strict=True))):
         u_d, W_d, V_d, g_d, few_u, grad_W_d, few_g, grad_V_d = columns[d]
         _add_product(a, W_d, u_d, -1.0)  # a_d
         # W_d reaches a_{d+1} and all later ones: before position d joins.
         _sum_over_rows(grad_a, few_u, one_input, out=grad_W_d)
         if grad_u is not None:
             torch.bmm(W_d.mT, grad_a, out=grad_u[d])
-        _hidden(a, rho, t, activation, out=h)
+        _hidden(a, rho_d, activation, out=h)
         if mask is None and rho is None and one_output:
             _sum_over_rows(h, few_g, one_output, out=grad_V_d)
             times_slope(V_d, h, grad_h)
@@ -152,20 +154,26 @@ def _backward(
         times_slope(grad_h, h, grad_h)  # of ψ_d = ρ_d a_d
         h = h if mask is None else h.mul_(mask)
         _sum_over_rows(h, few_g, one_output, out=grad_V_d)
-        if rho is None or grad_rho is None:
+        if rho_d is None:
             grad_a.add_(grad_h)
         else:
-            torch.bmm(grad_h.view(E, 1, -1), a.view(E, -1, 1), out=grad_rho[t])
-            grad_a.addcmul_(grad_h, rho[t, :, None, None])
-    grad_rho = None if grad_rho is None else grad_rho[..., 0, 0]
+            torch.bmm(*dots, out=grad_rho_d)
+            grad_a.addcmul_(grad_h, rho_d)
+    if rho is not None and grad_rho is not None:
+        grad_rho = grad_rho.view_as(rho)
     return grad_a, grad_u, grad_W, grad_V, grad_rho
 
 
-def _hidden(
-    a: Tensor, rho: Tensor | None, t: int, activation: str, out: Tensor
-) -> None:
-    """g(ρ_d a_d) of the column at position t, written to `out`."""
-    psi = a if rho is None else torch.mul(a, rho[t, :, None, None], out=out)
+def _of_positions(rho: Tensor | None, order: Sequence[int]) -> Sequence[Any]:
+    """Numbers of the positions, (E, 1, 1) each, or nothing for any."""
+    if rho is None:
+        return [None] * len(order)
+    return rho.view(*rho.shape[:2], 1, 1).unbind()
+
+
+def _hidden(a: Tensor, rho: Tensor | None, activation: str, out: Tensor) -> None:
+    """g(ρ_d a_d), written to `out`."""
+    psi = a if rho is None else torch.mul(a, rho, out=out)
     ACTIVATIONS_TO[activation](psi, out=out)
 
 
