@@ -126,6 +126,9 @@ def page(record: pd.DataFrame, picture: str | None) -> Iterator[str]:
     yield "Calls that are compared ran in turns in one process. A ratio is that of the"
     yield "medians (in brackets the least and the largest of a round); `what` says of"
     yield "what. What a command leaves out comes from earlier runs."
+    if not record["command"].str.contains("--device").any():
+        yield ""
+        yield "The same on a GPU (`--device cuda`) is owed: none was at hand."
     for suite, part in record.groupby("suite", sort=False):
         yield from ("", f"## {suite}", "")
         for command, machine in part[["command", "machine"]].drop_duplicates().values:

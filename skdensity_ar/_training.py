@@ -194,7 +194,8 @@ def train(
                     group["lr"] = learning_rate_init * share
             noise = module.draw_noise(batch.n, generator)
             loss = module.loss(batch.take(), noise=noise)  # (members, n)
-            optimizer.zero_grad()
+            for p in params:
+                p.grad = None
             (loss.sum(-1) / batch.share).sum().backward()
             _clip(params, max_grad_norm)
             optimizer.step()

@@ -153,10 +153,10 @@ class Mixture(Conditional):
 
     def log_prob(self, params: Tensor, x: Tensor) -> Tensor:
         by_autograd = torch.is_grad_enabled() and x.requires_grad
-        shapes = [x.shape, params.shape[:-1], self.scale_floor.shape]
+        shapes = [x.shape, self.scale_floor.shape]
         if self.unit is not None:
             shapes.append(self.unit[..., 0, :].shape)
-        if not by_autograd and torch.broadcast_shapes(*shapes) == shapes[1]:
+        if not by_autograd and all(_fits(s, params.shape[:-1]) for s in shapes):
             floor = self.scale_floor.to(params.dtype)
             unit = None if self.unit is None else self.unit.to(params.dtype)
             given = (params, x, floor, unit, self._far(x), self)
@@ -255,6 +255,12 @@ def compress(x: Tensor) -> Tensor:
     """What a network sees of a real value: itself, its logarithm where it is far."""
     far = x.sign() * (FAR + (x.abs() - FAR).clamp(min=0.0).log1p())
     return torch.where(x.abs() <= FAR, x, far)
+
+
+def _fits(shape: Sequence[int], into: Sequence[int]) -> bool:
+    """Whether numbers of `shape` broadcast to `into`, which stays as it is."""
+    ends = zip(reversed(shape), reversed(into), strict=False)
+    return len(shape) <= len(into) and all(a in (1, b) for a, b in ends)
 
 
 def _logsumexp(terms: Tensor) -> Tensor:

@@ -56,6 +56,8 @@ class Members(nn.Module):
 
         One share for all members or one for each.
         """
+        if not (any(share) if isinstance(share, Sequence) else share):
+            return ()
         shares = torch.tensor(share, dtype=torch.float64, device="cpu").reshape(-1)
         dropped = (shares * 2.0**16).round().clamp(max=2.0**16 - 1.0)
         if not dropped.any():

@@ -2,7 +2,9 @@
 
 Autograd would keep several (n, H) tensors for every column. Here the backward pass
 takes the running activation apart again, a_d = a_{d+1} - W_d u_d, as Algorithm 1 of
-the RNN-RNADE supplement does: a few such buffers serve whatever D is.
+the RNN-RNADE supplement does: a few such buffers serve whatever D is. What it finds
+differs from the forward pass by rounding: a rectified unit so close to zero may take
+its slope from the other side.
 """
 
 from __future__ import annotations

@@ -72,7 +72,8 @@ class Recurrent(Members):
     def reset_parameters(self, generator: torch.Generator) -> None:
         for name, p in self.named_parameters():
             if name.startswith("W_in"):
-                nn.init.normal_(p, std=p.shape[-1] ** -0.5, generator=generator)
+                std = max(p.shape[-1], 1) ** -0.5  # of constant columns none comes in
+                nn.init.normal_(p, std=std, generator=generator)
             elif name.startswith("W_rec"):
                 R = p.shape[-1]
                 for gate in p.data.view(-1, R, R):  # of every member

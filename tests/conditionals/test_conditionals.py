@@ -16,6 +16,7 @@ from skdensity_ar.conditionals import (
     _mixture_kernel,
     _mixture_start,
 )
+from skdensity_ar.conditionals._mixtures import _fits
 from tests import properties, reference
 from tests.properties import MIXTURES, generator
 
@@ -261,6 +262,18 @@ def test_frequencies_stay_and_change_nothing_but_the_inputs(kind):
         x_n = x[:, :n]
         assert torch.equal(before.log_prob(params, x_n), after.log_prob(params, x_n))
         assert torch.equal(after.encode(x_n)[..., :1], before.encode(x_n))
+
+
+@pytest.mark.parametrize(
+    "shape", [(), (1,), (3,), (2, 1), (4, 1, 3), (4, 2, 3), (2,), (1, 4, 2, 3), (3, 2)]
+)
+def test_what_fits_broadcasts_to_the_shape_as_it_is(shape):
+    into = (4, 2, 3)
+    try:
+        fits = torch.broadcast_shapes(shape, into) == into
+    except RuntimeError:
+        fits = False
+    assert _fits(shape, into) == fits
 
 
 def test_only_numbers_have_waves():

@@ -279,6 +279,17 @@ def test_powers_of_two_leave_the_log_jacobian_and_nothing_else(power):
     )
 
 
+@pytest.mark.parametrize("inner", ["nade", "made"])
+def test_nothing_but_constant_columns(inner):
+    X = [np.full((4, 2), 1.5) for _ in range(12)]
+    model = small(RNNRNADE, inner=inner)
+    with pytest.warns(UserWarning, match="are constant"):
+        model.fit(X)
+    assert model.score_samples(X).tolist() == [0.0] * 12
+    assert (np.concatenate(model.sample(3)) == 1.5).all()
+    assert model.score_samples([X[0] + 1.0]).tolist() == [-np.inf]
+
+
 def test_a_constant_column_is_a_point_mass():
     X = [np.column_stack([x, np.full(len(x), 3.0)]) for x in sequences(20)]
     density = small(RNNRNADE)
