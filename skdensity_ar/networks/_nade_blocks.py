@@ -47,18 +47,20 @@ def forward(
     mask: Tensor | None,
     activation: str,
     order: Sequence[int],
-) -> tuple[Tensor, Tensor]:
-    """The outputs, and the running activation after the last column."""
+) -> tuple[Tensor, Tensor, bool]:
+    """The outputs, the running activation after the last column, and `follow`."""
     run, out = _compiled(_forward_block), a.new_empty((*V.shape[:3], a.shape[-1]))
-    follow = _can_follow_odds(u, W, rho, activation, order)
+    index = _index(order, a.device)
+    u, W = _visited(u, index), _visited(W, index)
+    follow = rho is None and _can_follow_odds(u, W, activation)
     gain = torch.expm1(-W) if follow else None
     a = a.contiguous()  # as later blocks have it: other strides are compiled anew
-    for positions, columns in _blocks(order, a.device):
-        u_b, W_b, V_b, gain_b = (_taken(x, columns) for x in (u, W, V, gain))
-        rho_b = _taken(rho, positions)
+    for positions, columns in _blocks(len(u), index):
+        u_b, W_b, rho_b, gain_b = (_taken(x, positions) for x in (u, W, rho, gain))
+        V_b = _taken(V, columns)
         out_b, a = run(a, u_b, W_b, V_b, rho_b, gain_b, mask, activation)
         _put(out, columns, out_b)
-    return out, a
+    return out, a, follow
 
 
 def backward(
@@ -72,28 +74,30 @@ def backward(
     activation: str,
     order: Sequence[int],
     needs_u: bool,
+    follow: bool,
 ) -> tuple[Tensor, Tensor | None, Tensor, Tensor, Tensor | None]:
-    """Derivatives by a, u, W, V and ρ."""
+    """Derivatives by a, u, W, V and ρ; `follow` as `forward` found it."""
     run, grad_a = _compiled(_backward_block), torch.zeros_like(a)
-    follow = _can_follow_odds(u, W, rho, activation, order)
+    index = _index(order, a.device)
+    u, W = _visited(u, index), _visited(W, index)
     gain = torch.expm1(W) if follow else None
     grad_W, grad_V = torch.empty_like(W), torch.empty_like(V)
     grad_u = torch.empty_like(u) if needs_u else None
     grad_rho = None if rho is None else torch.empty_like(rho)
-    of_columns = (u, W, V, grad_out, gain)
-    for positions, columns in reversed(_blocks(order, a.device)):
-        u_b, W_b, V_b, g_b, gain_b = (_taken(x, columns) for x in of_columns)
-        given = (u_b, W_b, V_b, _taken(rho, positions), g_b, gain_b, mask)
-        a, grad_a, by_u, by_W, by_V, by_rho = run(
-            a, grad_a, *given, activation, needs_u
-        )
-        _put(grad_W, columns, by_W)
+    for positions, columns in reversed(_blocks(len(u), index)):
+        u_b, W_b, rho_b, gain_b = (_taken(x, positions) for x in (u, W, rho, gain))
+        V_b, g_b = (_taken(x, columns) for x in (V, grad_out))
+        given = (u_b, W_b, V_b, rho_b, g_b, gain_b, mask, activation, needs_u)
+        a, grad_a, by_u, by_W, by_V, by_rho = run(a, grad_a, *given)
+        _put(grad_W, positions, by_W)
         _put(grad_V, columns, by_V)
         if grad_u is not None:
-            _put(grad_u, columns, by_u)
+            _put(grad_u, positions, by_u)
         if grad_rho is not None:
             _put(grad_rho, positions, by_rho)
-    return grad_a, grad_u, grad_W, grad_V, grad_rho
+    back = None if index is None else index.argsort()
+    grad_u = None if grad_u is None else _visited(grad_u, back)
+    return grad_a, grad_u, _visited(grad_W, back), grad_V, grad_rho
 
 
 def _forward_block(
@@ -175,19 +179,12 @@ def _hidden(a: Tensor, rho: Tensor | None, d: int, activation: str) -> Tensor:
     return ACTIVATIONS[activation](a if rho is None else a * rho[d, :, None, None])
 
 
-def _can_follow_odds(
-    u: Tensor,
-    W: Tensor,
-    rho: Tensor | None,
-    activation: str,
-    order: Sequence[int],
-) -> bool:
-    """Whether inputs are bits and no weights are too large."""
-    if activation != "logistic" or rho is not None or W.shape[2] > 1 or not u.is_cpu:
+def _can_follow_odds(u: Tensor, W: Tensor, activation: str) -> bool:
+    """Whether inputs are bits and no weights, as visited, are too large."""
+    if activation != "logistic" or W.shape[2] > 1 or not u.is_cpu:
         return False  # a GPU would have to be waited for
-    visited = W.abs()[torch.tensor(order)]
-    visited = pad(visited, (0, 0) * 3 + (0, -len(order) % _COLUMNS))
-    moved = visited.unflatten(0, (-1, _COLUMNS)).sum(1).amax()
+    filled = pad(W.abs(), (0, 0) * 3 + (0, -len(W) % _COLUMNS))
+    moved = filled.unflatten(0, (-1, _COLUMNS)).sum(1).amax()
     return bool(moved <= _ROOM and ((u == 0.0) | (u == 1.0)).all())
 
 
@@ -208,16 +205,24 @@ def _inverses(odds: list[Tensor]) -> list[Tensor]:
     return hs
 
 
-def _blocks(
-    order: Sequence[int], device: torch.device
-) -> list[tuple[slice, slice | Tensor]]:
-    """The positions and the columns of every block; slices need no copies."""
-    ends = range(_COLUMNS, len(order) + _COLUMNS, _COLUMNS)
-    slices = [slice(end - _COLUMNS, min(end, len(order))) for end in ends]
+def _index(order: Sequence[int], device: torch.device) -> Tensor | None:
+    """The columns as visited; None where they stand in this order."""
     if list(order) == list(range(len(order))):
+        return None
+    return torch.tensor(order, device=device)
+
+
+def _visited(x: Tensor, index: Tensor | None) -> Tensor:
+    return x if index is None else x.index_select(0, index)
+
+
+def _blocks(n_columns: int, index: Tensor | None) -> list[tuple[slice, slice | Tensor]]:
+    """The positions and the columns of every block; slices need no copies."""
+    ends = range(_COLUMNS, n_columns + _COLUMNS, _COLUMNS)
+    slices = [slice(end - _COLUMNS, min(end, n_columns)) for end in ends]
+    if index is None:
         return [(positions, positions) for positions in slices]
-    columns = torch.tensor(order, device=device).split(_COLUMNS)
-    return list(zip(slices, columns, strict=True))
+    return list(zip(slices, index.split(_COLUMNS), strict=True))
 
 
 def _taken(x: Tensor | None, where: slice | Tensor) -> Any:

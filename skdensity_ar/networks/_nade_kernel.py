@@ -70,7 +70,7 @@ class _NADEOutputs(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, a, u, W, V, rho, mask, activation, order, passes):
         forward, ctx.backward_pass = passes
-        out, a = forward(a, u, W, V, rho, mask, activation, order)
+        out, a, *ctx.found = forward(a, u, W, V, rho, mask, activation, order)
         ctx.save_for_backward(a, u, W, V, rho, mask)
         ctx.activation, ctx.order = activation, order
         return out
@@ -80,7 +80,8 @@ class _NADEOutputs(torch.autograd.Function):
     def backward(ctx: Any, grad_out):
         needs_u = ctx.needs_input_grad[1]
         given = (*ctx.saved_tensors, grad_out.contiguous())
-        grads = ctx.backward_pass(*given, ctx.activation, ctx.order, needs_u)
+        how = (ctx.activation, ctx.order, needs_u, *ctx.found)
+        grads = ctx.backward_pass(*given, *how)
         return *grads, None, None, None, None
 
 
