@@ -109,7 +109,6 @@ def _evaluate(
     most = mixture.log_scale_max
     # Where none is held, which a GPU would have to be asked for, none need be marked.
     none_held = z_sigma.is_cpu and bool(z_sigma.amax() <= most)
-    held = None if none_held else z_sigma > most
     spread = z_sigma if none_held else torch.clamp(z_sigma, max=most, out=by_sigma)
     spread = torch.exp(spread, out=by_sigma)
     sigma = spread + floor
@@ -131,8 +130,8 @@ def _evaluate(
     slope = mixture.kernel.slope(z)
     # d log f(z) / σ by μ and z^σ: -f'/f / σ and -(z f'/f + 1) (σ - floor) / σ.
     spread.mul_(r).mul_(z.mul_(slope).add_(1.0).neg_())
-    if held is not None:
-        spread.masked_fill_(held, 0.0)
+    if not none_held:
+        spread.masked_fill_(z_sigma > most, 0.0)
     torch.mul(r, slope, out=by_mu).neg_()
     if unit is not None:
         by_mu.mul_(unit)
