@@ -26,6 +26,7 @@ from twins import (
     sample_by_forward,
 )
 
+from skdensity_ar._device import freed_memory_kept
 from skdensity_ar._module import DensityModule
 from skdensity_ar._sequences import SequenceModule, SequenceRows
 from skdensity_ar.conditionals import Bernoulli, Conditional, GaussianMixture
@@ -293,7 +294,8 @@ def _steps(
     made["tutorial"] = loop(made["eager"].network, by_index=True)
     steps = {each: gradient_step(made[each], _loss_of(made[each], x)) for each in made}
     tutorial = steps.pop("tutorial")
-    times = options.timed(steps)
+    with freed_memory_kept():  # as fits do, for ours and the loop
+        times = options.timed(steps)
     # Every V[d] leaves a gradient of V's size: too slow for RNADE to be repeated.
     times["tutorial"] = seconds(tutorial, options.device, 1)[0]
     losses = {each: _loss_of(made[each], x)().detach() for each in made}

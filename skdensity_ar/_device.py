@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -53,14 +55,31 @@ def free_memory(device: torch.device) -> int | None:
     return None if kibibytes is None else int(kibibytes.split()[0]) * 1024
 
 
-def keep_freed_memory() -> None:
+# Of glibc's malloc.h, and the values that it comes to by itself (mallopt(3)).
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
+_MMAP_AT_MOST = 32 * 2**20
+
+
+@contextmanager
+def freed_memory_kept() -> Iterator[None]:
     """Have the C library keep what a step of training frees for the next one.
 
     glibc's malloc gives large blocks back to the system, which has to find and clear
-    their pages again in every step, unless it once saw one as large as this come and
-    go (mallopt(3) on M_MMAP_THRESHOLD: 32 MiB at most).
+    their pages again in every step. What is free in the end goes back. Other C
+    libraries are left as they are.
     """
-    torch.empty(31 * 2**20, dtype=torch.uint8, device="cpu")
+    library: Any = ctypes.CDLL(None) if os.name == "posix" else None
+    if not hasattr(library, "mallopt"):
+        yield
+        return
+    library.mallopt(_M_MMAP_THRESHOLD, 2**31 - 1)
+    library.mallopt(_M_TRIM_THRESHOLD, 2**31 - 1)
+    try:
+        yield
+    finally:
+        library.mallopt(_M_MMAP_THRESHOLD, _MMAP_AT_MOST)
+        library.mallopt(_M_TRIM_THRESHOLD, 2 * _MMAP_AT_MOST)
+        library.malloc_trim(0)
 
 
 # Multiplications below which a second thread costs more than it gives.

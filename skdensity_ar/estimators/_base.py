@@ -18,7 +18,7 @@ from torch import Tensor
 
 from skdensity_ar._agnostic import AgnosticModule
 from skdensity_ar._columns import Columns, fit_columns
-from skdensity_ar._device import keep_freed_memory, resolve_device, threads_for
+from skdensity_ar._device import freed_memory_kept, resolve_device, threads_for
 from skdensity_ar._module import DensityModule, initial_bias
 from skdensity_ar._random import make_generator
 from skdensity_ar._residuals import Residuals, fit_residuals
@@ -241,8 +241,8 @@ class BaseAutoregressiveDensity(
                 **examples.attributes,
             }
 
-        keep_freed_memory()
-        with threads_for(examples.rows_per_batch * module.n_weights):
+        n_multiplications = examples.rows_per_batch * module.n_weights
+        with threads_for(n_multiplications), freed_memory_kept():
             history = train(
                 module,
                 examples.rows,

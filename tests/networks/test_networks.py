@@ -348,7 +348,7 @@ def nade_outputs_by_autograd(a, u, W, V, rho, mask, activation, order):
 
 
 @pytest.mark.parametrize("activation", ACTIVATIONS)
-@pytest.mark.parametrize("rescaled", [True, False])
+@pytest.mark.parametrize("rescaled", ["by any", "by positive", None])
 @pytest.mark.parametrize("dropped", [True, False])
 @pytest.mark.parametrize("widths_", [(1, 1), (1, 6), (3, 4)])
 @pytest.mark.parametrize(
@@ -370,7 +370,10 @@ def test_nades_own_backward_pass_equals_autograd(
         return torch.randn(shape, generator=rng, dtype=dtype, requires_grad=True)
 
     inputs = [draw(E, H, n), draw(D, E, n_in, n), draw(D, E, n_in, H)]
-    inputs += [draw(D, E, n_out, H), draw(D, E) if rescaled else None]
+    rho = draw(D, E) if rescaled else None
+    if rescaled == "by positive":
+        rho = rho.detach().abs().requires_grad_()
+    inputs += [draw(D, E, n_out, H), rho]
     mask = (draw(E, H, n) > 0).to(dtype) * 2.0 if dropped else None
     weights = draw(D, E, n_out, n).detach()
     found = []
