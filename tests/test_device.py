@@ -7,7 +7,7 @@ import sys
 import pytest
 import torch
 
-from skdensity_ar._device import freed_memory_kept, threads_for
+from skdensity_ar._device import threads_for
 
 # In a process of its own: what others left of the heap decides where blocks go. Prints
 # how many pages the system found for five blocks, of as many as one block has.
