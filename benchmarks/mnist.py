@@ -46,10 +46,11 @@ MEMBERS = {
         (500, 500),
         ordering="agnostic",
         n_orderings=8,
+        n_networks=1,
         max_iter=400,
         batch_size=256,
         learning_rate_init=0.002,
-        n_iter_no_change=40,
+        n_iter_no_change=10,  # times four: see the docstring
         weight_decay=0.01,
         direct_connections=False,
     ),

@@ -22,6 +22,7 @@ from skdensity_ar._frames import (
     column_dtype,
     column_values,
     container_of,
+    missing_value,
     not_finite,
 )
 from skdensity_ar.conditionals import (
@@ -192,10 +193,15 @@ class Columns:
     @property
     def log_jacobian(self) -> float:
         """log |d standardised / d x| in nats, which every log-density gains."""
-        return -sum(c.log_scale for c in self.columns)
+        return float(self.log_jacobians.sum())
 
-    def transform(self, X: Any) -> np.ndarray:
-        """Table (n, D) -> float64 (n, D).
+    @property
+    def log_jacobians(self) -> np.ndarray:
+        """Likewise, of every column, (D,)."""
+        return np.array([-c.log_scale for c in self.columns])
+
+    def transform(self, X: Any, *, with_missing: bool = False) -> np.ndarray:
+        """Table (n, D) -> float64 (n, D), NaN where values may be missing.
 
         Raises
         ------
@@ -204,13 +210,18 @@ class Columns:
         """
         out = np.empty(X.shape, dtype=np.float64)
         for j, column in enumerate(self.columns):
-            out[:, j] = column.transform(column_values(X, j))
+            values, missing = _read(X, j, column.name, with_missing)
+            if missing.any():
+                out[missing, j] = np.nan
+                out[~missing, j] = column.transform(values)
+            else:
+                out[:, j] = column.transform(values)
         return out
 
     def check_constants(self, codes: np.ndarray) -> None:
         """Refuse validation rows that no density with a point mass could score."""
         for j, column in enumerate(self.columns):
-            if isinstance(column, ConstantColumn) and codes[:, j].any():
+            if isinstance(column, ConstantColumn) and (codes[:, j] > 0.0).any():
                 raise ValueError(
                     f"X_val has other values than {column.value} in column "
                     f"{column.name!r}, which is constant in X: every score of X_val "
@@ -233,7 +244,12 @@ class Columns:
 
 
 def fit_columns(
-    X: Any, *, conditional: Any, numeric: str, handle_unknown: str
+    X: Any,
+    *,
+    conditional: Any,
+    numeric: str,
+    handle_unknown: str,
+    with_missing: bool = False,
 ) -> Columns:
     """Learn the kind of every column, its categories or its center and scale.
 
@@ -245,12 +261,23 @@ def fit_columns(
     numeric : str
         What "auto" makes of numbers that are not all 0 or 1.
     handle_unknown : {"score", "error"}
+    with_missing : bool
+        Whether cells may be missing; the others then tell of their column.
     """
     container = container_of(X)
     names = list(range(X.shape[1]) if container == "numpy" else X.columns)
-    columns = []
-    for j, choice in enumerate(_choices(conditional, names)):
-        column = _fit_column(column_values(X, j), names[j], choice, numeric)
+    columns, choices = [], _choices(conditional, names)
+    if container == "numpy":  # what scikit-learn expects to be said first
+        for j, choice in enumerate(choices):
+            if (numeric if choice == "auto" else choice) == "categorical":
+                _refuse_negative(X[:, j], names[j])
+    for j, choice in enumerate(choices):
+        values, _ = _read(X, j, names[j], with_missing)
+        if len(values) == 0:
+            raise ValueError(
+                f"Column {names[j]!r} holds no value, all are missing; drop it."
+            )
+        column = _fit_column(values, names[j], choice, numeric)
         if container != "numpy":
             column.dtype = column_dtype(X, j)
         if isinstance(column, CategoryColumn):
@@ -266,6 +293,16 @@ def fit_columns(
             stacklevel=2,
         )
     return Columns(columns, container)
+
+
+def _read(
+    X: Any, j: int, name: Hashable, with_missing: bool
+) -> tuple[np.ndarray, np.ndarray]:
+    """The values of a column that are there, and which cells have none."""
+    values, missing = column_values(X, j)
+    if missing.any() and not with_missing:
+        raise ValueError(missing_value(name))
+    return values, missing
 
 
 def _choices(conditional: Any, names: list[Hashable]) -> list[Any]:
@@ -406,8 +443,7 @@ def _numbers(values: np.ndarray, name: Hashable) -> np.ndarray:
     values = values.astype(np.float64, copy=False)
     bad = values[~np.isfinite(values)]
     if len(bad):
-        found = "NaN" if np.isnan(bad[0]) else f"infinity ({bad[0]})"
-        raise ValueError(not_finite(found, name))
+        raise ValueError(not_finite(f"infinity ({bad[0]})", name))
     return values
 
 
@@ -418,15 +454,20 @@ def _are_booleans(values: np.ndarray) -> bool:
     )
 
 
-def _integers(values: np.ndarray, name: Hashable) -> np.ndarray:
-    values = _numbers(values, name)
-    negative, broken = values[values < 0], values[values != np.floor(values)]
+def _refuse_negative(values: np.ndarray, name: Hashable) -> None:
+    negative = values[values < 0]
     if len(negative):
         raise ValueError(
             "Negative values in data: conditional='categorical' expects integers >= 0, "
             f"got {negative[0]} in column {name!r}; shift or encode it "
             "(sklearn.preprocessing.OrdinalEncoder), or use a mixture for real values."
         )
+
+
+def _integers(values: np.ndarray, name: Hashable) -> np.ndarray:
+    values = _numbers(values, name)
+    _refuse_negative(values, name)
+    broken = values[values != np.floor(values)]
     if len(broken):
         raise ValueError(
             f"conditional='categorical' expects integers >= 0, got {broken[0]} in "

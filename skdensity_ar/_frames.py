@@ -105,30 +105,41 @@ def _missing(X: Any, j: int) -> np.ndarray:
     ).to_numpy()
 
 
-def column_values(X: Any, j: int) -> np.ndarray:
-    """Column j as numbers, booleans or, an object array, labels; nothing is missing.
+def column_values(X: Any, j: int) -> tuple[np.ndarray, np.ndarray]:
+    """The values of column j that are there, and which cells (n,) have none.
+
+    Values are numbers, booleans or, an object array, labels. NaN, None and what pandas
+    and polars mark as missing are no values.
 
     Raises
     ------
-    TypeError, ValueError
-        For a dtype that no density takes, and for missing values; names the column.
+    TypeError
+        For a dtype that no density takes; names the column.
     """
     if container_of(X) == "numpy":
-        return X[:, j]
+        values = X[:, j]
+        missing = np.isnan(values)
+        return values[~missing] if missing.any() else values, missing
     name, kind = X.columns[j], str(column_dtype(X, j)).lower()
-    if _missing(X, j).any():
-        raise ValueError(not_finite("NaN (missing values)", name))
-    values = _column(X, j).to_numpy()
+    missing, column = _missing(X, j), _column(X, j)
+    if missing.any():
+        is_pandas = container_of(X) == "pandas"
+        column = column[~missing] if is_pandas else column.filter(~missing)
+    values = column.to_numpy()
     if kind.startswith(_LABELS):
-        return values.astype(object)
+        return values.astype(object), missing
     if kind.startswith("decimal"):
-        return values.astype(np.float64)
-    if values.dtype.kind in "biuf":
-        return values
-    raise TypeError(
-        f"Column {name!r} has dtype {kind}; a density takes numbers, booleans, strings "
-        "and categories. Convert it, dates to days since a reference date."
-    )
+        return values.astype(np.float64), missing
+    if values.dtype.kind not in "biuf":
+        raise TypeError(
+            f"Column {name!r} has dtype {kind}; a density takes numbers, booleans, "
+            "strings and categories. Convert it, dates to days since a reference date."
+        )
+    if values.dtype.kind == "f" and (nan := np.isnan(values)).any():
+        missing = missing.copy()  # polars tells NaN from null
+        missing[~missing] = nan
+        values = values[~nan]
+    return values, missing
 
 
 def column_dtype(X: Any, j: int) -> Any:
@@ -138,6 +149,14 @@ def column_dtype(X: Any, j: int) -> Any:
 def not_finite(found: str, name: Hashable) -> str:
     return (
         f"Input X contains {found} in column {name!r}; only finite values are taken: "
+        "drop such rows, or fill them with sklearn.impute."
+    )
+
+
+def missing_value(name: Hashable) -> str:
+    return (
+        f"Input X contains NaN (missing values) in column {name!r}, of which "
+        "ordering='agnostic' knows the exact probability of what is there; fit so, "
         "drop such rows, or fill them with sklearn.impute."
     )
 

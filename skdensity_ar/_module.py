@@ -126,6 +126,15 @@ class DensityModule(nn.Module):
         log_p, log_jacobian = self._log_conditionals(x, context)
         return log_p.sum(-1, dtype=torch.float64) + log_jacobian
 
+    def member_log_conditionals(
+        self, x: Tensor, context: Tensor | None = None
+    ) -> Tensor:
+        """log p_e(x_d | x_<d) of every member, of which that is the sum: (E, n, D)."""
+        log_p, _ = self._log_conditionals(x, context)
+        if self.residuals is None:
+            return log_p
+        return log_p - self.residuals.s.log().unsqueeze(-2)
+
     def loss(
         self,
         x: Tensor,

@@ -4,12 +4,15 @@ import itertools
 import math
 
 import numpy as np
+import pandas as pd
+import polars as pl
 import pytest
 import torch
+from scipy.stats import multivariate_normal
 from sklearn.base import clone
 
 from skdensity_ar import MADEDensity, NADEDensity, RNADEDensity
-from skdensity_ar._agnostic import AgnosticModule
+from skdensity_ar._agnostic import AgnosticModule, visible_columns
 from skdensity_ar.conditionals import Bernoulli
 from skdensity_ar.networks import EoNADE
 from tests import properties
@@ -26,6 +29,12 @@ def rows(n: int, seed: int = 0) -> torch.Tensor:
     return (x > 0.0).double()
 
 
+def prefix(ordering: torch.Tensor, length: int, n: int) -> tuple[torch.Tensor, ...]:
+    """What `draw_noise` gives if it draws so many columns of this ordering."""
+    ranks = ordering.argsort().expand(1, n, -1)
+    return ranks, torch.full((n, 1), length / len(ordering), dtype=torch.float64)
+
+
 @pytest.mark.parametrize("table", TABLES)
 def test_the_loss_is_in_the_mean_that_of_all_orderings(table):
     orderings = torch.tensor(list(itertools.permutations(range(3))))
@@ -33,10 +42,8 @@ def test_the_loss_is_in_the_mean_that_of_all_orderings(table):
     x = rows(5)
     of_all = -module.member_log_prob(x).mean(0)
     losses = []
-    for ordering, length in itertools.product(orderings.tolist(), range(3)):
-        visible = torch.zeros((1, len(x), 3), dtype=x.dtype)
-        visible[..., ordering[:length]] = 1.0
-        losses.append(module.loss(x[None], noise=(visible,))[0])
+    for ordering, length in itertools.product(orderings, range(3)):
+        losses.append(module.loss(x[None], noise=prefix(ordering, length, len(x)))[0])
     torch.testing.assert_close(torch.stack(losses).mean(0), of_all)
 
 
@@ -44,7 +51,8 @@ def test_every_prefix_of_every_ordering_is_drawn_equally_often():
     D, n = 4, 4000
     module = make_module("EoNADE", [(Bernoulli(), list(range(D)))], "natural")
     rng = generator(0)
-    drawn = torch.cat([module.draw_noise(n, rng)[0] for _ in range(5)], 1)
+    drawn = [module.draw_noise(n, rng) for _ in range(5)]
+    drawn = torch.cat([visible_columns(*each, None) for each in drawn], 1)
     visible = drawn.squeeze(0).numpy().astype(int)
     assert set(np.unique(visible)) == {0, 1}
     subsets = [s for s in itertools.product([0, 1], repeat=D) if sum(s) < D]
@@ -57,18 +65,20 @@ def test_every_prefix_of_every_ordering_is_drawn_equally_often():
 def test_a_mini_batch_of_one_row_draws_every_length():
     module = make_module("EoNADE", TABLES["binary"], "natural")
     rng = generator(0)
-    lengths = {int(module.draw_noise(1, rng)[0].sum()) for _ in range(50)}
+    drawn = [module.draw_noise(1, rng) for _ in range(50)]
+    lengths = {int(visible_columns(*each, None).sum()) for each in drawn}
     assert lengths == {0, 1, 2}
 
 
 def test_dropout_comes_after_what_is_visible():
     module = make_module("EoNADE", TABLES["binary"], "natural", dropout=0.5)
-    visible, *masks = module.draw_noise(7, generator(0))
-    assert visible.shape == (1, 7, 3)
+    ranks, share, *masks = module.draw_noise(7, generator(0))
+    assert ranks.shape == (1, 7, 3)
+    assert share.shape == (7, 1)
     assert [m.shape for m in masks] == [(1, 7, 13), (1, 7, 11)]
-    with_dropout = module.loss(rows(7)[None], noise=(visible, *masks))
+    with_dropout = module.loss(rows(7)[None], noise=(ranks, share, *masks))
     assert not torch.allclose(
-        with_dropout, module.loss(rows(7)[None], noise=(visible,))
+        with_dropout, module.loss(rows(7)[None], noise=(ranks, share))
     )
 
 
@@ -117,7 +127,13 @@ def test_a_fit_finds_what_no_ordering_shows_in_pairs(cls):
 def test_more_orderings_are_averaged_without_more_weights():
     X = two_coins(100)
     few, many = (
-        NADEDensity(ordering="agnostic", n_orderings=k, max_iter=2, random_state=0)
+        NADEDensity(
+            ordering="agnostic",
+            n_orderings=k,
+            n_networks=1,
+            max_iter=2,
+            random_state=0,
+        )
         for k in (1, 6)
     )
     n_weights = [d.fit(X).module_.n_weights for d in (few, many)]
@@ -158,3 +174,248 @@ def test_columns_are_hidden_one_way():
         message = r"input_dropout=0\.2 hides columns, which"
         with pytest.raises(ValueError, match=message):
             fitted.fit(np.eye(12))
+
+
+@pytest.mark.parametrize(("k", "n_networks"), [(1, 1), (8, 8), (12, 8)])
+def test_networks_share_the_orderings(k, n_networks):
+    density = MADEDensity(ordering="agnostic", n_orderings=k, max_iter=1)
+    density.fit(two_coins(60))
+    network = density.module_.network
+    assert network.ordering.shape == (k, 4)
+    assert all(len(p) == n_networks for p in network.parameters())
+    for e in range(k):
+        one = network.member(e)
+        assert torch.equal(one.ordering, network.ordering[e])
+        assert torch.equal(one.W0, network.W0[e % n_networks])
+    assert np.isfinite(density.score(two_coins(60)))
+
+
+@pytest.mark.parametrize(
+    ("params", "message"),
+    [
+        ({"n_networks": 2}, "n_networks=2 is for ordering='agnostic'"),
+        (
+            {"ordering": "agnostic", "n_orderings": 2, "n_networks": 3},
+            "n_networks=3 networks need an ordering each, there are 2",
+        ),
+    ],
+)
+def test_numbers_of_networks_that_cannot_be(params, message):
+    with pytest.raises(ValueError, match=message):
+        MADEDensity(**params).fit(two_coins(60))
+
+
+# Missing cells ------------------------------------------------------------------------
+
+EVERY_ROW = torch.tensor(list(itertools.product([0.0, 1.0], repeat=3))).double()
+
+
+def binary_module(n_members: int = 3) -> AgnosticModule:
+    blocks = [(Bernoulli(), [0, 1, 2])]
+    return make_module("EoNADE", blocks, "random", n_members=n_members)
+
+
+def only(*columns: int, n: int) -> torch.Tensor:
+    cells = torch.zeros((n, 3), dtype=torch.bool)
+    cells[:, list(columns)] = True
+    return cells
+
+
+PATTERNS = [c for k in range(4) for c in itertools.combinations(range(3), k)]
+
+
+@pytest.mark.parametrize("known", PATTERNS)
+def test_what_is_known_has_probabilities_that_sum_to_one(known):
+    module = binary_module()
+    x = torch.unique(
+        EVERY_ROW.where(only(*known, n=8), torch.nan).nan_to_num(7.0), dim=0
+    )
+    log_p = module.log_prob(x, known=only(*known, n=len(x)))
+    assert len(x) == 2 ** len(known)
+    torch.testing.assert_close(log_p.exp().sum(), torch.tensor(1.0).double())
+
+
+@pytest.mark.parametrize("given", PATTERNS)
+def test_a_conditional_sums_to_one_for_whatever_is_given(given):
+    module = binary_module()
+    cells = only(*given, n=8)
+    p = module.log_prob(EVERY_ROW, known=only(0, 1, 2, n=8), given=cells).exp()
+    sums = {}
+    for row, p_row in zip(EVERY_ROW[:, list(given)].tolist(), p.tolist(), strict=True):
+        sums[tuple(row)] = sums.get(tuple(row), 0.0) + p_row
+    np.testing.assert_allclose(list(sums.values()), 1.0)
+
+
+@pytest.mark.parametrize("given", PATTERNS)
+def test_marginal_times_conditional_is_the_density_in_an_order_with_these_first(given):
+    """With one ordering; others average the two factors by themselves."""
+    rest = [d for d in range(3) if d not in given]
+    ordering = torch.tensor([[*given, *rest]])
+    module = make_module("EoNADE", [(Bernoulli(), [0, 1, 2])], ordering)
+    every, cells = only(0, 1, 2, n=8), only(*given, n=8)
+    product = module.log_prob(EVERY_ROW, known=cells)
+    product = product + module.log_prob(EVERY_ROW, known=every, given=cells)
+    torch.testing.assert_close(product, module.log_prob(EVERY_ROW))
+    torch.testing.assert_close(
+        module.log_prob(EVERY_ROW, known=every), module.log_prob(EVERY_ROW)
+    )
+
+
+def test_patterns_of_rows_may_differ():
+    module, rng = binary_module(), generator(0)
+    known = torch.rand((8, 3), generator=rng) < 0.6
+    given = known & (torch.rand((8, 3), generator=rng) < 0.5)
+    together = module.log_prob(EVERY_ROW, known=known, given=given)
+    for i in range(8):
+        row = slice(i, i + 1)
+        alone = module.log_prob(EVERY_ROW[row], known=known[row], given=given[row])
+        torch.testing.assert_close(together[row], alone)
+    hidden = EVERY_ROW.where(known, torch.nan)
+    torch.testing.assert_close(
+        module.log_prob(hidden, known=known, given=given), together
+    )
+
+
+@pytest.mark.parametrize("given", PATTERNS[:-1])
+def test_draws_have_the_conditional_probabilities(given):
+    module, n = binary_module(), 20000
+    start = torch.tensor([1.0, 0.0, 1.0]).double()
+    known = only(*given, n=n)
+    drawn = module.complete(start.expand(n, -1), known, generator(0))
+    assert torch.equal(drawn[known], start.expand(n, -1)[known])
+    agrees = (EVERY_ROW == start)[:, list(given)].all(1)
+    x = EVERY_ROW[agrees]
+    every, cells = only(0, 1, 2, n=len(x)), only(*given, n=len(x))
+    p = module.log_prob(x, known=every, given=cells).exp().detach().numpy()
+    counts = (drawn[:, None] == x).all(-1).sum(0).numpy()
+    properties.check_frequencies(counts, p)
+
+
+def test_draws_tell_of_every_cell_that_they_fill():
+    module = make_module("EoNADE", TABLES["mixed"], "random", n_members=2)
+    known = torch.rand((40, 3), generator=generator(0)) < 0.5
+    told = torch.zeros((40, 3), dtype=torch.long)
+
+    def count(d, rows, conditional, params):
+        assert params.shape == (len(rows), 1, conditional.n_params)
+        told[rows, d] += 1
+
+    module.complete(rows(40), known, generator(0), told=count)
+    assert torch.equal(told, (~known).long())
+
+
+def test_the_loss_of_rows_with_holes_is_in_the_mean_that_of_what_is_known():
+    orderings = torch.tensor(list(itertools.permutations(range(3))))
+    module = make_module("EoNADE", [(Bernoulli(), [0, 1, 2])], orderings)
+    module.has_missing = True
+    x, known = rows(5), torch.rand((5, 3), generator=generator(1)) < 0.6
+    known[0] = False  # a row of which nothing is known
+    of_all = -module.member_log_prob(x, known=known).mean(0)
+    x = x.where(known, torch.nan)[None]
+    losses = []
+    shares = (torch.arange(6) + 0.5) / 6  # of 1, 2 and 3 columns every length alike
+    for ordering, share in itertools.product(orderings, shares):
+        ranks = ordering.argsort().expand(1, 5, -1)
+        noise = (ranks, share.double().expand(5, 1))
+        losses.append(module.loss(x, noise=noise)[0])
+    torch.testing.assert_close(torch.stack(losses).mean(0), of_all)
+    assert torch.equal(of_all[:1], torch.zeros(1).double())
+
+
+def holes(X: np.ndarray, share: float = 0.3, seed: int = 0) -> np.ndarray:
+    X = np.array(X, dtype=float)
+    X[np.random.default_rng(seed).random(X.shape) < share] = np.nan
+    return X
+
+
+def correlated(n: int, seed: int = 0) -> np.ndarray:
+    x = np.random.default_rng(seed).normal(size=(n, 3))
+    return 10.0 + 5.0 * (x @ np.array([[1.0, 0.9, 0.0], [0.0, 0.4, 0.5], [0, 0, 1.0]]))
+
+
+def gaussian_log_density(X: np.ndarray, cut: np.ndarray) -> np.ndarray:
+    """Of what is known of the rows `cut`, by the mean and covariance of X."""
+    mean, S, out = X.mean(0), np.cov(X.T), np.zeros(len(cut))
+    for i, row in enumerate(cut):
+        there = ~np.isnan(row)
+        if there.any():
+            marginal = multivariate_normal(mean[there], S[np.ix_(there, there)])
+            out[i] = marginal.logpdf(row[there])
+    return out
+
+
+@pytest.mark.parametrize("cls", [MADEDensity, RNADEDensity])
+def test_a_fit_with_holes_scores_what_is_known(cls):
+    X, test = correlated(600), correlated(400, 1)
+    density = cls(ordering="agnostic", n_orderings=2, max_iter=60, random_state=0)
+    density.fit(holes(X), X_val=holes(correlated(100, 2)))
+    cut = holes(test)
+    scores = density.score_samples(cut)
+    exact = gaussian_log_density(X, cut)
+    # Independent columns would differ by 0.63 in the mean.
+    assert np.abs(scores - exact).mean() < 0.4
+    assert (scores[np.isnan(cut).all(1)] == 0.0).all()
+    # A row's score does not depend on those that come with it.
+    np.testing.assert_allclose(density.score_samples(cut[7:8]), scores[7:8], rtol=1e-6)
+    of_a_share = clone(density).fit(holes(X))  # validation rows of its own
+    assert np.abs(of_a_share.score_samples(cut) - exact).mean() < 0.4
+
+
+def test_other_orderings_say_what_takes_missing_cells():
+    X = holes(correlated(50))
+    message = r"NaN \(missing values\) in column 0.*ordering='agnostic'.*sklearn.impute"
+    density = MADEDensity(max_iter=1)
+    with pytest.raises(ValueError, match=message):
+        density.fit(X)
+    with pytest.raises(ValueError, match=message):
+        density.fit(correlated(50)).score_samples(X)
+
+
+def test_a_column_without_a_value_is_refused():
+    X = correlated(50)
+    X[:, 1] = np.nan
+    with pytest.raises(ValueError, match="Column 1 holds no value"):
+        MADEDensity(ordering="agnostic").fit(X)
+
+
+def mixed_frame(n: int = 120):
+    rng = np.random.default_rng(0)
+    return pd.DataFrame(
+        {
+            "length": rng.normal(size=n),
+            "count": pd.array(rng.integers(0, 9, n), dtype="Int64"),
+            "kind": pd.Categorical(rng.choice(list("abc"), n)),
+            "name": rng.choice(["x", "y"], n).astype(object),
+            "flag": pd.array(rng.random(n) < 0.3, dtype="boolean"),
+        }
+    )
+
+
+def as_polars(frame):
+    columns = {name: frame[name].astype(object).to_list() for name in frame}
+    cells = {k: [None if pd.isna(v) else v for v in vs] for k, vs in columns.items()}
+    return pl.DataFrame(cells, strict=False)
+
+
+@pytest.mark.parametrize("container", ["pandas", "polars"])
+def test_cells_of_every_dtype_may_be_missing(container):
+    frame = mixed_frame()
+    missing = np.random.default_rng(1).random(frame.shape) < 0.25
+    missing[:2] = [[False] * 5, [True] * 5]
+    cut = frame.mask(missing)
+    assert (cut.isna() == missing).all(axis=None)
+    convert = as_polars if container == "polars" else lambda X: X
+    density = MADEDensity(ordering="agnostic", max_iter=2, random_state=0)
+    density.fit(convert(cut), X_val=convert(frame))
+    scores = density.score_samples(convert(cut))
+    assert np.isfinite(scores).all()
+    assert scores[1] == 0.0
+    np.testing.assert_allclose(
+        scores[:1], density.score_samples(convert(frame))[:1], rtol=1e-5
+    )
+    drawn = density.sample(20, random_state=0)
+    assert list(drawn.columns) == list(frame.columns)
+    cells = np.array([drawn[name].to_list() for name in frame], dtype=object)
+    assert not pd.isna(cells).any()
+    with pytest.raises(ValueError, match=r"missing values.* in column 'length'"):
+        MADEDensity().fit(convert(cut))

@@ -36,7 +36,7 @@ ALLOWED: dict[str, set[str]] = {
     "conditionals": set(),
     "_residuals": {"conditionals"},
     "_module": TORCH_SIDE | {"_residuals"},
-    "_agnostic": {"_module"},
+    "_agnostic": TORCH_SIDE | {"_module"},
     "_frames": set(),
     "_columns": {"_frames", "conditionals"},
     "_device": set(),

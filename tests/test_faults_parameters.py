@@ -47,6 +47,7 @@ WRONG = {
     "compile": NO_FLAG,
     "ordering": ["sorted", 3, None, 0.5],
     "n_orderings": NO_COUNT,
+    "n_networks": NO_COUNT,
     "handle_unknown": ["ignore", None, True],
     "max_iter": NO_COUNT,
     "batch_size": [0, -1, 1.5, np.nan, "big", None],

@@ -132,7 +132,9 @@ class BaseAutoregressiveDensity(
     def _make_agnostic(self, n_inputs, n_params, ordering, **kwargs) -> EoNADE:
         """Likewise, the one network of ordering="agnostic"."""
         direct = getattr(self, "direct_connections", False)
-        return EoNADE(n_inputs, n_params, ordering, direct=direct, **kwargs)
+        n_networks = self._n_networks(len(ordering))
+        kwargs = {"direct": direct, "n_networks": n_networks, **kwargs}
+        return EoNADE(n_inputs, n_params, ordering, **kwargs)
 
     @property
     def _is_agnostic(self) -> bool:
@@ -151,6 +153,10 @@ class BaseAutoregressiveDensity(
     @abstractmethod
     def _auto_orderings(self, columns: Columns, n_rows: int) -> int:
         """Say what n_orderings="auto" stands for."""
+
+    def _n_networks(self, n_orderings: int) -> int:
+        """Say how many sets of weights serve that many orderings."""
+        return n_orderings
 
     @abstractmethod
     def _auto_epochs(self, columns: Columns, n_rows: int) -> int:
@@ -201,12 +207,12 @@ class BaseAutoregressiveDensity(
         known = self.columns_ if warm else None
         X, lengths = self._read(X, reset=not warm, columns=known)
         columns = self._fit_columns(X) if known is None else known
-        codes = columns.transform(X)
+        codes = columns.transform(X, with_missing=self._is_agnostic)
         n_rows = len(codes)
         n_train = n_rows if lengths is None else len(lengths)
         if X_val is not None:
             X_val, lengths_val = self._read(X_val, reset=False, columns=columns)
-            codes_val = columns.transform(X_val)
+            codes_val = columns.transform(X_val, with_missing=self._is_agnostic)
             columns.check_constants(codes_val)
             codes = np.concatenate([codes, codes_val])
             if lengths is not None:
@@ -223,7 +229,10 @@ class BaseAutoregressiveDensity(
             module.set_dropout(dropout, self.input_dropout)
         else:
             seen = None if lengths is None else lengths[:n_train]
-            module = self._make_module(columns, x[:n_rows], seen, generator)
+            start = _filled(x[:n_rows], generator) if self._is_agnostic else x[:n_rows]
+            module = self._make_module(columns, start, seen, generator)
+        if self._is_agnostic:
+            module.has_missing = bool(np.isnan(codes).any())
         examples = self._examples(module, x, lengths, n_train, generator)
 
         n_epochs = self._n_epochs(columns, n_rows, examples)
@@ -255,7 +264,7 @@ class BaseAutoregressiveDensity(
                 weight_decay=self.weight_decay,
                 max_grad_norm=self.max_grad_norm,
                 weight_averaging=self.weight_averaging,
-                n_iter_no_change=self.n_iter_no_change,
+                n_iter_no_change=self._patience(),
                 tol=self.tol,
                 generator=generator,
                 monitor=monitor.watch(attributes, n_epochs),
@@ -280,6 +289,10 @@ class BaseAutoregressiveDensity(
         n_members, n_train = examples.train_index.shape
         n_batches = n_members * (n_train // examples.batch_size)
         return max(min(n, _MAX_BATCHES // max(n_batches, 1)), MIN_EPOCHS)
+
+    def _patience(self) -> int:
+        n = self.n_iter_no_change
+        return n * _AGNOSTIC_EPOCHS if self._is_agnostic else n
 
     def _structure(self) -> dict[str, tuple[Any, Any]]:
         """Return what the fitted network has and what is asked for, by parameter."""
@@ -307,6 +320,7 @@ class BaseAutoregressiveDensity(
                 AGNOSTIC if self._is_agnostic else "one per network",
             ),
             "n_orderings": (len(network.ordering), n_orderings),
+            "n_networks": (network.members[0], self._n_networks(n_orderings)),
             "dtype": (str(network.dtype).removeprefix("torch."), self.dtype),
         }
 
@@ -326,6 +340,7 @@ class BaseAutoregressiveDensity(
             conditional=self.conditional,
             numeric=self._numeric,
             handle_unknown=self.handle_unknown,
+            with_missing=self._is_agnostic,
         )
 
     def _make_module(
@@ -365,8 +380,7 @@ class BaseAutoregressiveDensity(
     ) -> float | list[float]:
         if self.dropout != "auto":
             return float(self.dropout)
-        n_members = 1 if self._is_agnostic else n_orderings
-        return self._auto_dropout(columns, n_rows, n_members)
+        return self._auto_dropout(columns, n_rows, self._n_networks(n_orderings))
 
     def _orderings(
         self, columns: Columns, n_rows: int, generator: torch.Generator
@@ -398,7 +412,7 @@ class BaseAutoregressiveDensity(
         widths = (sum(n_inputs), *sizes, sum(n_params))
         n_weights = sum(before * after for before, after in pairwise(widths))
         layers = {"hidden_layer_sizes": sizes}
-        n_networks = 1 if self._is_agnostic else len(orderings)
+        n_networks = self._n_networks(len(orderings))
         check_memory(n_networks, n_weights, layers, x.dtype, x.device)
         make = self._make_agnostic if self._is_agnostic else self._make_network
         made = make(
@@ -461,6 +475,21 @@ class BaseAutoregressiveDensity(
         tags.input_tags.categorical = takes_codes
         tags.input_tags.positive_only = takes_codes
         return tags
+
+
+def _filled(x: Tensor, generator: torch.Generator) -> Tensor:
+    """Rows with values of other rows where they have none, for a start."""
+    missing = x.isnan()
+    if not missing.any():
+        return x
+    x = x.clone()
+    for d in missing.any(0).nonzero().flatten().tolist():
+        there, empty = x[~missing[:, d], d], missing[:, d]
+        drawn = torch.randint(
+            len(there), (int(empty.sum()),), generator=generator, device=x.device
+        )
+        x[empty, d] = there[drawn]
+    return x
 
 
 def warn_of_no_validation(what: str) -> None:

@@ -30,19 +30,28 @@ compile : bool, default=False
     about two thirds of the time. Scores are computed without it.
 """
 
+# Of those whose networks can serve all orderings.
+_NETWORKS = """
+n_networks : int or "auto", default="auto"
+    With ordering="agnostic", networks trained side by side, each with its own weights
+    and its own validation rows; the orderings go round among them. "auto" is 8, or as
+    many as there are orderings. Other orderings have a network each.
+"""
+
 _PARAMETERS = """
 ordering : str or permutation, default="natural"
     In which order the columns are visited: "natural", "reversed", "random" or a
-    permutation; ordering[t] is the column at position t. "agnostic" trains one network
-    for all orderings, by one drawn for every row anew, and tells it which columns it
-    sees (EoNADE: Uria, Murray & Larochelle 2014, A Deep and Tractable Density
-    Estimator, section 3); it takes more epochs, and scoring a pass per column.
+    permutation; ordering[t] is the column at position t. "agnostic" trains every
+    network for all orderings, by one drawn for every row anew, and tells it which
+    columns it sees (EoNADE: Uria, Murray & Larochelle 2014, A Deep and Tractable
+    Density Estimator, section 3); it takes more epochs, and scoring a pass per column.
+    Cells may then be missing, NaN, in `fit` and in what is scored.
 n_orderings : int or "auto", default="auto"
     Members of the ensemble, trained side by side. The first takes `ordering`, the
     others draw theirs; each has its own weights and its own validation rows. The
     density is the average of their densities. With ordering="agnostic" these are the
-    drawn orderings by which its one network scores and samples. "auto" is 8 for tables
-    with real columns and fewer than 10000 rows, otherwise 4; 1 for a single column.
+    drawn orderings by which the networks score and sample. "auto" is 8 for tables with
+    real columns and fewer than 10000 rows, otherwise 4; 1 for a single column.
 handle_unknown : {"score", "error"}, default="score"
     What scoring does with a category not seen in `fit`: give it the mass 1e-6 kept
     for it, or raise an error.
@@ -80,7 +89,8 @@ early_stopping : bool, default=True
 validation_fraction : float, default=0.1
     Share of the rows to set aside; not used with `X_val`.
 n_iter_no_change : int, default=10
-    Epochs without an improvement by `tol` after which training stops.
+    Epochs without an improvement by `tol` after which training stops; four times as
+    many with ordering="agnostic".
 tol : float, default=1e-4
     Smallest improvement that counts, in nats per row.
 warm_start : bool, default=False
@@ -207,6 +217,7 @@ def _fill(cls: type, instead: dict[str, str]) -> type:
         cls.__doc__ = cls.__doc__.format(
             mixtures=_entries(_MIXTURES, instead),
             compile=_entries(_COMPILE, instead),
+            networks=_entries(_NETWORKS, instead),
             parameters=_entries(_PARAMETERS, instead),
             attributes=_entries(_ATTRIBUTES, instead),
         )

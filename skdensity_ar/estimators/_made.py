@@ -42,6 +42,7 @@ class MADEDensity(TableDensity):
     {mixtures}
     direct_connections : bool, default=True
         Whether A is there.
+    {networks}
     {parameters}
 
     Attributes
@@ -90,6 +91,7 @@ class MADEDensity(TableDensity):
         n_components="auto",
         n_frequencies="auto",
         direct_connections=True,
+        n_networks="auto",
         ordering="natural",
         n_orderings="auto",
         handle_unknown="score",
@@ -118,6 +120,7 @@ class MADEDensity(TableDensity):
         self.n_components = n_components
         self.n_frequencies = n_frequencies
         self.direct_connections = direct_connections
+        self.n_networks = n_networks
         self.ordering = ordering
         self.n_orderings = n_orderings
         self.handle_unknown = handle_unknown

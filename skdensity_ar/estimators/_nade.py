@@ -40,6 +40,7 @@ class NADEDensity(TableDensity):
         Whether V = Wᵀ, as in the restricted Boltzmann machine; the first and the
         last hidden layer must then be of one size.
     {compile}
+    {networks}
     {parameters}
 
     Attributes
@@ -86,6 +87,7 @@ class NADEDensity(TableDensity):
         conditional="auto",
         tied=False,
         compile=False,
+        n_networks="auto",
         ordering="natural",
         n_orderings="auto",
         handle_unknown="score",
@@ -113,6 +115,7 @@ class NADEDensity(TableDensity):
         self.conditional = conditional
         self.tied = tied
         self.compile = compile
+        self.n_networks = n_networks
         self.ordering = ordering
         self.n_orderings = n_orderings
         self.handle_unknown = handle_unknown

@@ -44,6 +44,7 @@ class RNADEDensity(TableDensity):
         frame as categorical.
     {mixtures}
     {compile}
+    {networks}
     {parameters}
 
     Attributes
@@ -89,6 +90,7 @@ class RNADEDensity(TableDensity):
         n_components="auto",
         n_frequencies="auto",
         compile=False,
+        n_networks="auto",
         ordering="natural",
         n_orderings="auto",
         handle_unknown="score",
@@ -117,6 +119,7 @@ class RNADEDensity(TableDensity):
         self.n_components = n_components
         self.n_frequencies = n_frequencies
         self.compile = compile
+        self.n_networks = n_networks
         self.ordering = ordering
         self.n_orderings = n_orderings
         self.handle_unknown = handle_unknown

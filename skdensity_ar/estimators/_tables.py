@@ -41,6 +41,9 @@ _MOST_KERNELS = 1000
 # Rows from which on a fit takes long enough with half of the orderings.
 _LARGE = 10000
 
+# Networks that serve all orderings, at most; more orderings need no more weights.
+_NETWORKS = 8
+
 # Numbers made while a block of rows is scored or sampled.
 _SCORE_BLOCK, _SAMPLE_BLOCK = 2**20, 2**26
 
@@ -60,12 +63,35 @@ class TableDensity(BaseAutoregressiveDensity):
             StrOptions({"natural", "reversed", "random", AGNOSTIC}),
             "array-like",
         ],
+        "n_networks": [
+            StrOptions({"auto"}),
+            Interval(Integral, 1, None, closed="left"),
+        ],
     }
 
     def _auto_orderings(self, columns: Columns, n_rows: int) -> int:
         if len(columns.columns) == 1:
             return 1
         return 8 if columns.real and n_rows < _LARGE else 4
+
+    def _n_networks(self, n_orderings: int) -> int:
+        """Say how many networks serve that many orderings."""
+        n: Any = getattr(self, "n_networks", "auto")
+        if not self._is_agnostic:
+            if n != "auto":
+                raise ValueError(
+                    f"n_networks={n} is for ordering='agnostic'; with other orderings "
+                    "n_orderings says how many networks there are."
+                )
+            return n_orderings
+        if n == "auto":
+            return min(n_orderings, _NETWORKS)
+        if n > n_orderings:
+            raise ValueError(
+                f"n_networks={n} networks need an ordering each, there are "
+                f"{n_orderings}; raise n_orderings or lower n_networks."
+            )
+        return n
 
     def _auto_epochs(self, columns: Columns, n_rows: int) -> int:
         if not columns.real or _are_few(n_rows, columns):
@@ -104,7 +130,7 @@ class TableDensity(BaseAutoregressiveDensity):
         Parameters
         ----------
         X : array-like or frame of shape (n_samples, n_features)
-            Training rows.
+            Training rows. With ordering="agnostic" cells may be missing, NaN.
         y : Ignored
             Not used, present for API consistency by convention.
         X_val : array-like or frame of shape (n_validation_samples, n_features)
@@ -154,13 +180,15 @@ class TableDensity(BaseAutoregressiveDensity):
         Parameters
         ----------
         X : array-like or frame of shape (n_samples, n_features)
-            Rows with the columns of `fit`.
+            Rows with the columns of `fit`. With ordering="agnostic" cells may be
+            missing, NaN.
 
         Returns
         -------
         log_density : ndarray of shape (n_samples,)
             log p(x) in nats, float64, in the units of X: a density with respect to
-            Lebesgue measure for real columns, a mass for the others.
+            Lebesgue measure for real columns, a mass for the others. Of a row with
+            missing cells that of what is known, 0 where nothing is.
 
         Raises
         ------
@@ -176,15 +204,25 @@ class TableDensity(BaseAutoregressiveDensity):
         out = np.empty(X.shape[0])
         padded = np.zeros((size, X.shape[1]))
         for begin in range(0, len(out), size):
-            codes = self.columns_.transform(rows_of(X, begin, begin + size))
+            rows = rows_of(X, begin, begin + size)
+            codes = self.columns_.transform(rows, with_missing=self._is_agnostic)
             padded[: len(codes)] = codes
             x = torch.as_tensor(
                 padded, dtype=network.dtype, device=network.ordering.device
             )
+            log_jacobian, cells = self.columns_.log_jacobian, {}
+            if np.isnan(codes).any():
+                cells["known"] = ~x.isnan()
+                log_jacobian = ~np.isnan(codes) @ self.columns_.log_jacobians
             with threads_for(size * self.module_.n_weights):
-                log_p = self.module_.log_prob(x).cpu().numpy()
-            out[begin : begin + size] = log_p[: len(codes)]
-        return out + self.columns_.log_jacobian
+                log_p = self.module_.log_prob(x, **cells).cpu().numpy()
+            out[begin : begin + size] = log_p[: len(codes)] + log_jacobian
+        return out
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.input_tags.allow_nan = self._is_agnostic
+        return tags
 
     def score(self, X, y=None) -> float:
         """Mean log-density of the rows.

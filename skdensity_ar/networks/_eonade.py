@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Self
 
 import torch
 from torch import Tensor, nn
+from torch.func import functional_call
 
 from skdensity_ar.networks import _masks
 from skdensity_ar.networks._base import FeedForward, Noise
@@ -22,12 +24,14 @@ class EoNADE(FeedForward):
 
     v_d = 1 where column d is visible. The parameters of every column that is not are
     those of p(x_d | visible columns), whatever these are, so the same weights serve
-    every ordering: `ordering` of shape (k, D) makes k densities of one network, and
-    the parameters have one member. The first hidden layer carries over from position
-    to position; later ones need a pass for each.
+    every ordering: `ordering` of shape (k, D) makes k densities, of which the e-th is
+    the network e mod n_networks in the ordering e. The first hidden layer carries over
+    from position to position; later ones need a pass for each.
 
     Parameters
     ----------
+    n_networks : int
+        Sets of weights, at most k.
     direct : bool
         Whether A is there; always so without a hidden layer.
 
@@ -43,12 +47,13 @@ class EoNADE(FeedForward):
         n_params: Sequence[int],
         ordering: Tensor,
         *,
+        n_networks: int = 1,
         direct: bool = True,
         **kwargs,
     ):
-        first = ordering if ordering.dim() == 1 else ordering[:1]
-        super().__init__(n_inputs, n_params, first, **kwargs)
-        self.register_buffer("ordering", ordering.to(first.device))
+        firsts = ordering if ordering.dim() == 1 else ordering[:n_networks]
+        super().__init__(n_inputs, n_params, firsts, **kwargs)
+        self.register_buffer("ordering", ordering.to(firsts.device))
         self.direct = direct or not self.hidden_layer_sizes
         D, n_out = len(self.n_inputs), sum(self.n_params)
         n_before = sum(self.n_inputs) + D
@@ -65,7 +70,15 @@ class EoNADE(FeedForward):
 
     @property
     def n_activations(self) -> int:
-        return super().n_activations * (self.ordering.numel() // len(self.n_inputs))
+        n_orderings = self.ordering.numel() // len(self.n_inputs)
+        return super().n_activations // math.prod(self.members) * n_orderings
+
+    def member(self, e: int) -> Self:
+        """The network of the e-th ordering in that ordering; parameters are views."""
+        ordering, networks = self.ordering[e], self.members[0]
+        one = super().member(e % networks)
+        one._buffers["ordering"] = ordering
+        return one
 
     def reset_parameters(self, generator: torch.Generator, bias: Tensor) -> None:
         for name, p in self.named_parameters():
@@ -75,12 +88,6 @@ class EoNADE(FeedForward):
             else:
                 nn.init.zeros_(p)
         self.c.data += bias
-
-    def member(self, e: int) -> Self:
-        """The network with its e-th ordering alone; its parameters are views."""
-        one = super().member(0)
-        one._buffers["ordering"] = self.ordering[e]
-        return one
 
     def _seen(self, u: Tensor, visible: Tensor) -> Tensor:
         """h⁰ (..., n, U + D) of inputs (..., n, U) and columns visible (..., n, D)."""
@@ -94,15 +101,18 @@ class EoNADE(FeedForward):
         *,
         visible: Tensor | None = None,
         noise: Noise = (),
+        known: Tensor | None = None,
+        given: Tensor | None = None,
     ) -> Tensor:
         """The parameters of every column, (..., n, U) -> (..., n, P).
 
         Given the columns visible (..., n, D), 0 or 1, in one pass: those of the visible
         ones then mean nothing. Without `visible` given those before it, by every
-        ordering, position after position.
+        ordering, position after position; of these, if `known` (n, D) is there, the
+        known ones alone, and those `given` (n, D) before all others.
         """
         if visible is None:
-            return self._by_position(u, context)
+            return self._by_position(u, context, known, given)
         seen = self._seen(u, visible)
         bs, params = self._biases(context)
         h = seen
@@ -113,55 +123,94 @@ class EoNADE(FeedForward):
         if bs:
             params = params + h @ self.V.mT
         if self.direct:
-            direct = seen
-            if self.direct_units is not None:
-                direct = torch.cat([self._direct(seen), seen[..., u.shape[-1] :]], -1)
-            params = params + direct @ self.A.mT
+            params = params + self._seen_directly(seen) @ self.A.mT
         return params
 
-    def _by_position(self, u: Tensor, context: Tensor | None) -> Tensor:
+    def _seen_directly(self, seen: Tensor) -> Tensor:
+        """Of h⁰ what A sees."""
+        if self.direct_units is None:
+            return seen
+        visible = seen[..., sum(self.n_inputs) :]
+        return torch.cat([self._direct(seen), visible], -1)
+
+    def _by_position(
+        self,
+        u: Tensor,
+        context: Tensor | None,
+        known: Tensor | None,
+        given: Tensor | None,
+    ) -> Tensor:
+        if self.members:
+            cells = {"known": known, "given": given}
+            each = []
+            for e in range(len(self.ordering)):
+                of_e = [x if x is None or x.dim() == 2 else x[e] for x in (u, context)]
+                i = e % self.members[0]
+                weights = {name: p[i] for name, p in self.named_parameters()}
+                each.append(
+                    functional_call(self.member(e), weights, tuple(of_e), cells)
+                )
+            return torch.stack(each)
         inputs = _masks.unit_bounds(self.n_inputs)
-        by_ordering = []
-        for e, ordering in enumerate(self.ordering.view(-1, len(inputs)).tolist()):
-            u_e = u if u.dim() == 2 else u[e]
-            given = context if context is None or context.dim() == 2 else context[e]
-            state, params = self._start(ordering, len(u_e), given), {}
-            for t, d in enumerate(ordering):
-                params[d] = self.step(state, t)
-                state = self.observe(state, t, u_e[:, slice(*inputs[d])])
-            by_ordering.append(torch.cat([params[d] for d in range(len(inputs))], -1))
-        return torch.cat(by_ordering)  # along the members, or there is one only
+        outputs = _masks.unit_bounds(self.n_params)
+        state = self.start(len(u), context, u=u, given=given)
+        params = u.new_zeros((len(u), sum(self.n_params)))
+        asked = known if given is None or known is None else known & ~given
+        for t, d in enumerate(self.ordering.tolist()):
+            rows = None if asked is None else asked[:, d].nonzero().squeeze(-1)
+            of_rows = slice(None) if rows is None else rows
+            params[of_rows, slice(*outputs[d])] = self.step(state, t, rows)
+            u_d = u[of_rows, slice(*inputs[d])]
+            state = self.observe(state, t, u_d, rows)
+        return params
 
     # The first layer, before g, and A h⁰ grow by a column's share once it is known.
 
-    def start(self, n: int, context: Tensor | None = None) -> _State:
-        return self._start(self.ordering.tolist(), n, context)
-
-    def _start(self, ordering: list[int], n: int, context: Tensor | None) -> _State:
+    def start(
+        self,
+        n: int,
+        context: Tensor | None = None,
+        *,
+        u: Tensor | None = None,
+        given: Tensor | None = None,
+    ) -> _State:
+        """The state at position 0, with the columns given (n, D) of u (n, U) known."""
         bs, c = self._biases(context)
-        every_row = (*self.members, n, -1)
-        return _State([b.expand(every_row) for b in bs], c.expand(every_row), ordering)
+        bs, c = [b.expand(n, -1) for b in bs], c.expand(n, -1)
+        if u is not None and given is not None:
+            seen = self._seen(u, given)
+            bs[:1] = [b + seen @ self.W0.mT for b in bs[:1]]
+            if self.direct:
+                c = c + self._seen_directly(seen) @ self.A.mT
+        return _State(bs, c, self.ordering.tolist())
 
-    def step(self, state: _State, t: int) -> Tensor:
+    def step(self, state: _State, t: int, rows: Tensor | None = None) -> Tensor:
+        """The parameters of the column at position t, of all rows or these."""
         outputs = slice(*_masks.unit_bounds(self.n_params)[state.ordering[t]])
-        params = state.c[..., outputs]
-        if state.bs:
-            h = self.g(state.bs[0])
-            for layer, b in enumerate(state.bs[1:], start=1):
+        bs, params = state.bs, state.c[..., outputs]
+        if rows is not None:
+            bs, params = [b[..., rows, :] for b in bs], params[..., rows, :]
+        if bs:
+            h = self.g(bs[0])
+            for layer, b in enumerate(bs[1:], start=1):
                 h = self.g(b + h @ getattr(self, f"W{layer}").mT)
             params = params + h @ self.V[..., outputs, :].mT
         return params
 
-    def observe(self, state: _State, t: int, u_t: Tensor) -> _State:
+    def observe(
+        self, state: _State, t: int, u_t: Tensor, rows: Tensor | None = None
+    ) -> _State:
+        """The state once the column is known, of all rows or these."""
         d = state.ordering[t]
 
-        def share(W: Tensor, widths: Sequence[int]) -> Tensor:
+        def joined(a: Tensor, W: Tensor, widths: Sequence[int]) -> Tensor:
             inputs = slice(*_masks.unit_bounds(widths)[d])
             visible = W[..., sum(widths) + d].unsqueeze(-2)  # of the unit that says so
-            return u_t[..., : widths[d]] @ W[..., inputs].mT + visible
+            share = u_t[..., : widths[d]] @ W[..., inputs].mT + visible
+            return a + share if rows is None else a.index_add(-2, rows, share)
 
-        bs = [b + share(self.W0, self.n_inputs) for b in state.bs[:1]] + state.bs[1:]
-        c = state.c + share(self.A, self.n_direct) if self.direct else state.c
+        bs = [joined(b, self.W0, self.n_inputs) for b in state.bs[:1]] + state.bs[1:]
+        c = joined(state.c, self.A, self.n_direct) if self.direct else state.c
         return replace(state, bs=bs, c=c)
 
 

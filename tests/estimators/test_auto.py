@@ -60,7 +60,8 @@ def test_orderings(X, n_orderings, trained_with):
         (reals(200), {"n_orderings": 3}, [0.0, 0.1, 0.0]),
         (reals(4000), {"n_orderings": 3}, [0.0, 0.1, 0.0]),
         (reals(200), {"n_orderings": 3, "dropout": 0.3}, 0.3),
-        (reals(200), {"ordering": "agnostic"}, [0.0]),
+        (reals(200), {"ordering": "agnostic"}, [0.0, 0.1] * 4),
+        (reals(200), {"ordering": "agnostic", "n_networks": 1}, [0.0]),
     ],
 )
 def test_dropout(X, params, dropout, trained_with):

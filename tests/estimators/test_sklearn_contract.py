@@ -53,6 +53,7 @@ CHECKED = [
     *(MADEDensity(conditional=c, **TINY) for c in ("auto", "categorical", *MIXTURES)),
     *(RNADEDensity(conditional=c, **TINY) for c in ("auto", *MIXTURES)),
 ]
+AGNOSTIC = [c(ordering="agnostic", **TINY) for c in (NADEDensity, MADEDensity)]
 BINARY = [c(conditional="bernoulli", **TINY) for c in (NADEDensity, MADEDensity)]
 
 
@@ -62,7 +63,8 @@ def checks_of(densities):
         pytest.param(
             estimator,
             check,
-            id=f"{type(density).__name__}-{density.conditional}-{check.func.__name__}",
+            id=f"{type(density).__name__}-{density.ordering}-{density.conditional}-"
+            f"{check.func.__name__}",
         )
         for density in densities
         for estimator, check in estimator_checks_generator(density)
@@ -95,7 +97,7 @@ def checks_as_intended(monkeypatch, request):
             )
 
 
-@pytest.mark.parametrize(("estimator", "check"), checks_of(CHECKED))
+@pytest.mark.parametrize(("estimator", "check"), checks_of([*CHECKED, *AGNOSTIC]))
 def test_check_estimator(estimator, check, checks_as_intended):
     check(estimator)
 
@@ -115,6 +117,12 @@ def test_check_estimator_on_binary_data(
     # it adapts them to the tags. All checks run this way, none is left out.
     monkeypatch.setattr(estimator_checks, "_enforce_estimator_tags_X", binarised)
     check(estimator)
+
+
+@pytest.mark.parametrize("cls", [NADEDensity, MADEDensity, RNADEDensity])
+def test_the_tags_say_whether_cells_may_be_missing(cls):
+    assert not cls().__sklearn_tags__().input_tags.allow_nan
+    assert cls(ordering="agnostic").__sklearn_tags__().input_tags.allow_nan
 
 
 def test_the_tags_say_what_X_may_hold():
@@ -143,6 +151,7 @@ OWN = {
     "direct_connections",
     "tied",
     "compile",
+    "n_networks",
     "recurrent_layer_sizes",
     "cell",
     "context_to",
@@ -184,7 +193,7 @@ def test_shared_parameters_have_one_name_order_and_default():
         for cls in EVERY
     ]
     assert all(others == shared[0] for others in shared)
-    assert len(shared[0]) == len(MADEDensity._parameter_constraints) - 6
+    assert len(shared[0]) == len(MADEDensity._parameter_constraints) - 7
     for cls in EVERY:  # the others lead
         names = list(signature(cls))
         own = [name for name in names if name in OWN]
