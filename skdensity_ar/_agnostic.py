@@ -135,6 +135,21 @@ class AgnosticModule(DensityModule):
         asked = known if given is None else known & ~given
         return self.log_conditionals(params, x).masked_fill(~asked, 0.0)
 
+    def conditional_log_prob(self, x: Tensor, given: Tensor) -> Tensor:
+        """log p(others | columns given (D,)), of what is known of x (n, D): (n,)."""
+        known = known_cells(x)
+        return self.log_prob(x, known=known, given=known & given)
+
+    def predictive(
+        self, x: Tensor, known: Tensor, context: Tensor | None = None
+    ) -> Tensor:
+        """Parameters of every cell given those known (n, D), by network, (E, n, P).
+
+        In one pass: cells that are not known do not see each other.
+        """
+        u = self.encode(x.masked_fill(~known, 0.0))
+        return self.network(u, context, visible=known)
+
     @torch.no_grad()
     def complete(
         self,

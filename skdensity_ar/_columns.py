@@ -181,6 +181,10 @@ class Columns:
     container: str
 
     @property
+    def names(self) -> list[Hashable]:
+        return [c.name for c in self.columns]
+
+    @property
     def reads_labels(self) -> bool:
         """Whether only a frame can hold such a table."""
         return any(c.reads_labels for c in self.columns)

@@ -161,6 +161,31 @@ def missing_value(name: Hashable) -> str:
     )
 
 
+def with_cells(X: Any, j: int, missing: np.ndarray, values: np.ndarray) -> Any:
+    """The table with these values in the missing cells (n,) of column j; X stays."""
+    container = container_of(X)
+    if container == "numpy":
+        X = X.copy()
+        X[missing, j] = values
+        return X
+    if container == "pandas":
+        import pandas as pd
+
+        column = X.iloc[:, j].copy()
+        filled = pd.Series(_within(values, column.dtype), index=column.index[missing])
+        column[missing] = filled.astype(column.dtype)
+        X = X.copy()
+        X.isetitem(j, column)
+        return X
+    import polars as pl
+
+    name, cells = X.columns[j], X.to_series(j).to_list()
+    values = _within(values, X.dtypes[j])
+    for i, value in zip(np.flatnonzero(missing), values.tolist(), strict=True):
+        cells[i] = value
+    return X.with_columns(pl.Series(name, cells, dtype=X.dtypes[j]))
+
+
 def _array(values: list[np.ndarray], columns: Sequence[FrameColumn]) -> np.ndarray:
     return np.column_stack(values)
 

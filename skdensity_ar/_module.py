@@ -102,6 +102,12 @@ class DensityModule(nn.Module):
             out[..., columns] = conditional.log_prob(params_b, x[..., columns])
         return out
 
+    def of_column(self, params: Tensor, d: int) -> tuple[Conditional, Tensor]:
+        """The conditional of column d, and its parameters (..., n, 1, P_d)."""
+        ends = list(accumulate(self.network.n_params))
+        begin = ends[d] - self.network.n_params[d]
+        return self._column_conditionals()[d], params[..., None, begin : ends[d]]
+
     def _log_conditionals(
         self, x: Tensor, context: Tensor | None, noise: tuple[Tensor, ...] = ()
     ) -> tuple[Tensor, Tensor]:
@@ -125,6 +131,15 @@ class DensityModule(nn.Module):
         """log p_e(x) of every member, (n, D) or rows of its own (E, n, D) -> (E, n)."""
         log_p, log_jacobian = self._log_conditionals(x, context)
         return log_p.sum(-1, dtype=torch.float64) + log_jacobian
+
+    def conditional_log_prob(self, x: Tensor, given: Tensor) -> Tensor:
+        """log p(others | columns given (D,)), which come first in every ordering: (n,).
+
+        The quotient of log p(x) and of log p of what is given.
+        """
+        each = self.member_log_conditionals(x).double()
+        log_p = each.sum(-1).logsumexp(0)
+        return log_p - (each * given).sum(-1).logsumexp(0)
 
     def member_log_conditionals(
         self, x: Tensor, context: Tensor | None = None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import numbers
-from collections.abc import Iterator
+from collections.abc import Hashable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import date, timedelta
 from typing import Any
@@ -29,6 +29,7 @@ __all__ = [
     "InvalidParameterError",
     "StrOptions",
     "_fit_context",
+    "check_columns",
     "check_count",
     "check_sequences",
     "check_table",
@@ -278,6 +279,32 @@ def _refuse_strings_and_dates(X: Any) -> None:
 
 
 _NO_NUMBERS = (str, bytes, date, timedelta, np.datetime64, np.timedelta64)
+
+
+def check_columns(columns: Any, names: Sequence[Hashable], parameter: str) -> list[int]:
+    """Indices of columns that are named, or given by their index.
+
+    Raises
+    ------
+    ValueError
+        For a column that is not there; names those that are.
+    """
+    if isinstance(columns, (str, numbers.Integral)) or not isinstance(
+        columns, Iterable
+    ):
+        columns = [columns]
+    indices = []
+    for column in columns:
+        if column in names:
+            indices.append(list(names).index(column))
+        elif isinstance(column, numbers.Integral) and 0 <= int(column) < len(names):
+            indices.append(int(column))
+        else:
+            raise ValueError(
+                f"{parameter} names the column {column!r}, which X does not have; its "
+                f"columns are {list(names)}."
+            )
+    return indices
 
 
 def check_count(count: Any, parameter: str) -> int:

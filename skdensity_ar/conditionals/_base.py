@@ -76,6 +76,14 @@ class Conditional(nn.Module):
         """Draw values (..., D) given parameters (..., D, n_params)."""
         raise NotImplementedError
 
+    def center(self, params: Tensor, kind: str) -> Tensor:
+        """What stands for a value that is not known, (E, ..., D, n_params) -> (..., D).
+
+        The mean, median or mode, as `kind` says, of the average of E densities; of
+        categories always the mode.
+        """
+        raise NotImplementedError
+
     def initial_bias(self, x: Tensor) -> Tensor:
         """Parameters (D, n_params) that fit each column of `x` (n, D) by itself."""
         raise NotImplementedError

@@ -27,6 +27,9 @@ class Bernoulli(Conditional):
         )
         return torch.lt(u, p, out=torch.empty_like(p))
 
+    def center(self, params: Tensor, kind: str) -> Tensor:
+        return (params.squeeze(-1).sigmoid().mean(0) > 0.5).to(params.dtype)
+
     def initial_bias(self, x: Tensor) -> Tensor:
         # Krichevsky-Trofimov smoothing: a column seen constant keeps a finite logit.
         p = (x.sum(0) + 0.5) / (x.shape[0] + 1.0)

@@ -50,6 +50,9 @@ class Categorical(Conditional):
     def sample(self, params: Tensor, generator: torch.Generator) -> Tensor:
         return sample_index(params, generator).to(params.dtype)
 
+    def center(self, params: Tensor, kind: str) -> Tensor:
+        return params.softmax(-1).mean(0).argmax(-1).to(params.dtype)
+
     def initial_bias(self, x: Tensor) -> Tensor:
         counts = self.encode(x).sum(0)  # (D, K)
         return ((counts + 0.5) / (counts + 0.5).sum(-1, keepdim=True)).log()

@@ -30,6 +30,11 @@ FAR = 5.0
 FARTHEST = 1e14
 
 
+# Scales beyond which a component has no mass to speak of, and halvings of what lies
+# between, after which float32 tells no more apart.
+_FAR_OUT, _HALVINGS = 40.0, 60
+
+
 class Kernel(NamedTuple):
     """A standard density: its logarithm and the slope of that, cdf and quantiles."""
 
@@ -198,6 +203,43 @@ class Mixture(Conditional):
         x = mu.gather(-1, k).squeeze(-1) + z * sigma.gather(-1, k).squeeze(-1)
         far = CAUCHY.quantile(u[1]).to(params.dtype)
         return torch.where(u[0] < self.background, far, x)
+
+    def center(self, params: Tensor, kind: str) -> Tensor:
+        """As in `Conditional`, of the components: the background has no mean.
+
+        The mode is that mean of a component where their density is highest.
+        """
+        z_alpha, mu, sigma = self.split(params)
+        if kind == "mean":
+            return (z_alpha.softmax(-1) * mu).sum(-1).mean(0)
+        if kind == "median":
+            return self.quantile(params, 0.5)
+        log_height = z_alpha.log_softmax(-1) - sigma.log()
+        best, highest = mu[0, ..., 0], mu.new_full(mu.shape[1:-1], -torch.inf)
+        for candidate in mu.movedim(-1, 1).flatten(0, 1):
+            z = (candidate.unsqueeze(-1) - mu) / sigma
+            log_p = (log_height + self.kernel.log_prob(z)).logsumexp((0, -1))
+            best = torch.where(log_p > highest, candidate, best)
+            highest = torch.maximum(log_p, highest)
+        return best
+
+    def quantile(self, params: Tensor, q: float) -> Tensor:
+        """Of the average of E densities, (E, ..., D, n_params) -> (..., D)."""
+        _, mu, sigma = self.split(params)
+        axes = (0, -1)
+        # Beyond every component and that quantile of the background the cdf is less
+        # than q, or more.
+        far = CAUCHY.quantile(torch.tensor(q, dtype=params.dtype, device=params.device))
+        low = (mu - _FAR_OUT * sigma).amin(axes).minimum(far)
+        high = (mu + _FAR_OUT * sigma).amax(axes).maximum(far)
+        for _ in range(_HALVINGS):
+            middle = 0.5 * (low + high)
+            below = self.cdf(params, middle).mean(0) < q
+            low, high = (
+                torch.where(below, middle, low),
+                torch.where(below, high, middle),
+            )
+        return 0.5 * (low + high)
 
     def adapted(self, x: Tensor) -> Mixture:
         one = self._replaced()

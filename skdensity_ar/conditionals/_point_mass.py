@@ -23,5 +23,8 @@ class PointMass(Conditional):
     def sample(self, params: Tensor, generator: torch.Generator) -> Tensor:
         return params.new_zeros(params.shape[:-1])
 
+    def center(self, params: Tensor, kind: str) -> Tensor:
+        return params.new_zeros(params.shape[1:-1])
+
     def initial_bias(self, x: Tensor) -> Tensor:
         return x.new_empty((x.shape[1], 0))

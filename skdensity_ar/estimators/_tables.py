@@ -12,13 +12,13 @@ from torch import Tensor
 
 from skdensity_ar._columns import Columns
 from skdensity_ar._device import threads_for
-from skdensity_ar._frames import rows_of
 from skdensity_ar._random import make_generator
 from skdensity_ar._training import TensorRows
 from skdensity_ar._validation import (
     Interval,
     StrOptions,
     _fit_context,
+    check_columns,
     check_count,
     check_table,
 )
@@ -29,6 +29,7 @@ from skdensity_ar.estimators._base import (
     BaseAutoregressiveDensity,
     Examples,
 )
+from skdensity_ar.estimators._queries import ConditionalQueries
 
 # Rows per column from which on a fit needs less noise, and can tell more components
 # apart, and from which on it needs none if no column is real.
@@ -44,8 +45,8 @@ _LARGE = 10000
 # Networks that serve all orderings, at most; more orderings need no more weights.
 _NETWORKS = 8
 
-# Numbers made while a block of rows is scored or sampled.
-_SCORE_BLOCK, _SAMPLE_BLOCK = 2**20, 2**26
+# Numbers made while a block of rows is sampled.
+_SAMPLE_BLOCK = 2**26
 
 # Of those that have mixtures; float32 tells no more than so many frequencies apart.
 MIXTURE_CONSTRAINTS = {
@@ -54,7 +55,7 @@ MIXTURE_CONSTRAINTS = {
 }
 
 
-class TableDensity(BaseAutoregressiveDensity):
+class TableDensity(ConditionalQueries):
     """The density of a row; see `BaseAutoregressiveDensity`."""
 
     _parameter_constraints: ClassVar[dict] = {
@@ -174,7 +175,7 @@ class TableDensity(BaseAutoregressiveDensity):
         return Examples(TensorRows(x), train_index, valid_index, size, size)
 
     @torch.no_grad()
-    def score_samples(self, X) -> np.ndarray:
+    def score_samples(self, X, *, given=None) -> np.ndarray:
         """Log-density of every row under the model.
 
         Parameters
@@ -182,42 +183,57 @@ class TableDensity(BaseAutoregressiveDensity):
         X : array-like or frame of shape (n_samples, n_features)
             Rows with the columns of `fit`. With ordering="agnostic" cells may be
             missing, NaN.
+        given : column or sequence of columns, default=None
+            Names or indices of columns on which the density of the others is
+            conditioned. With ordering="agnostic" these are any, otherwise such as come
+            before all others in every ordering.
 
         Returns
         -------
         log_density : ndarray of shape (n_samples,)
-            log p(x) in nats, float64, in the units of X: a density with respect to
-            Lebesgue measure for real columns, a mass for the others. Of a row with
-            missing cells that of what is known, 0 where nothing is.
+            log p(x), or log p(others | given), in nats, float64, in the units of X: a
+            density with respect to Lebesgue measure for real columns, a mass for the
+            others. Of a row with missing cells that of what is known, 0 where nothing
+            is.
 
         Raises
         ------
         ValueError, TypeError
-            If X has other columns than in `fit`, or values they cannot have.
+            If X has other columns than in `fit`, or values they cannot have, or not
+            those that are given.
         """
         check_is_fitted(self)
         X, _ = self._read(X, reset=False, columns=self.columns_)
-        network = self.module_.network
-        # Blocks of one size, the last one padded: a row's score does not depend on
-        # how many rows come with it.
-        size = _power_of_two(_SCORE_BLOCK // network.n_activations, 16, 4096)
         out = np.empty(X.shape[0])
-        padded = np.zeros((size, X.shape[1]))
-        for begin in range(0, len(out), size):
-            rows = rows_of(X, begin, begin + size)
-            codes = self.columns_.transform(rows, with_missing=self._is_agnostic)
-            padded[: len(codes)] = codes
-            x = torch.as_tensor(
-                padded, dtype=network.dtype, device=network.ordering.device
-            )
-            log_jacobian, cells = self.columns_.log_jacobian, {}
-            if np.isnan(codes).any():
-                cells["known"] = ~x.isnan()
-                log_jacobian = ~np.isnan(codes) @ self.columns_.log_jacobians
-            with threads_for(size * self.module_.n_weights):
-                log_p = self.module_.log_prob(x, **cells).cpu().numpy()
-            out[begin : begin + size] = log_p[: len(codes)] + log_jacobian
+        is_given = np.zeros(X.shape[1], dtype=bool)
+        if given is not None:
+            is_given[check_columns(given, self.columns_.names, "given")] = True
+            if not self._is_agnostic:
+                self._check_come_first(is_given)
+        for begin, codes, x, cells in self._blocks_of(X):
+            log_jacobian: Any = self.columns_.log_jacobian
+            if cells or is_given.any():
+                asked = ~np.isnan(codes) & ~is_given
+                log_jacobian = asked @ self.columns_.log_jacobians
+            with threads_for(len(x) * self.module_.n_weights):
+                if is_given.any():
+                    columns = torch.as_tensor(is_given, device=x.device)
+                    log_p = self.module_.conditional_log_prob(x, columns)
+                else:
+                    log_p = self.module_.log_prob(x, **cells)
+            log_p = log_p[: len(codes)].cpu().numpy()
+            out[begin : begin + len(codes)] = log_p + log_jacobian
         return out
+
+    def _check_come_first(self, is_given: np.ndarray) -> None:
+        first = self.ordering_[:, : is_given.sum()]
+        if not is_given[first].all():
+            names = [self.columns_.names[d] for d in np.flatnonzero(is_given)]
+            raise ValueError(
+                f"given={names} do not come before the other columns in every ordering "
+                "of the fitted density. ordering='agnostic' takes any; otherwise fit "
+                "with n_orderings=1 and an ordering that visits them first."
+            )
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
@@ -280,8 +296,3 @@ class TableDensity(BaseAutoregressiveDensity):
 def _are_few(n_rows: int, columns: Columns) -> bool:
     """Whether a network would learn so many rows by heart."""
     return n_rows < _MANY_ROWS * len(columns.columns)
-
-
-def _power_of_two(n: int, low: int, high: int) -> int:
-    """Round n down to a power of two, within [low, high]."""
-    return min(max(1 << max(n, 1).bit_length() - 1, low), high)

@@ -469,6 +469,50 @@ def test_the_kernel_of_mixtures_equals_autograd(kind, background, shape, heaps):
     assert torch.equal(fast, params)
 
 
+# What stands for a value --------------------------------------------------------------
+
+
+@every_mixture
+@pytest.mark.parametrize("q", [1e-7, 1e-3, 0.05, 0.5, 0.9, 1.0 - 1e-6])
+def test_the_average_of_densities_has_that_share_below_its_quantile(kind, q):
+    conditional, params = mixture(kind), draw(4, 7, D, 3 * K)
+    quantile = conditional.quantile(params, q)
+    assert quantile.shape == (7, D)
+    below = conditional.cdf(params, quantile.expand(4, 7, D)).mean(0)
+    torch.testing.assert_close(below, torch.full_like(below, q), rtol=1e-6, atol=1e-12)
+
+
+@every_mixture
+def test_mean_and_mode_are_those_of_the_components(kind):
+    conditional = mixture(kind, background=0.0)
+    params = draw(2, 1, D, 3 * K, scale=0.5)
+    grid = torch.linspace(-40.0, 40.0, 160001, dtype=torch.float64)
+    x = grid.view(-1, 1).expand(-1, D)
+    p = conditional.log_prob(params.expand(2, len(grid), D, -1), x).exp().mean(0)
+    mean = torch.trapezoid(x * p, grid, dim=0)
+    torch.testing.assert_close(
+        conditional.center(params, "mean")[0], mean, atol=1e-3, rtol=0
+    )
+    mode = conditional.center(params, "mode")
+    at_mode = conditional.log_prob(params, mode.expand(2, 1, D)).exp().mean(0)[0]
+    means = conditional.split(params)[1]
+    assert all((means[..., d, :] == mode[0, d]).any() for d in range(D))
+    assert (at_mode > 0.9 * p.amax(0)).all()
+    median = conditional.center(params, "median")
+    torch.testing.assert_close(median, conditional.quantile(params, 0.5))
+
+
+@pytest.mark.parametrize("kind", ["mean", "median", "mode"])
+def test_a_category_is_stood_for_by_the_likeliest_in_the_average(kind):
+    logits = torch.tensor([[2.0, 1.9, -9.0], [-9.0, 1.9, 2.0]]).double()
+    params = logits[:, None, None, :]  # (E, n, D, K)
+    assert Categorical(3).center(params, kind).tolist() == [[1.0]]
+    surer = torch.tensor([5.0, -1.0]).double()[:, None, None, None]
+    assert Bernoulli().center(surer, kind).tolist() == [[1.0]]
+    assert Bernoulli().center(-surer, kind).tolist() == [[0.0]]
+    assert PointMass().center(draw(2, 5, 1, 0), kind).tolist() == [[0.0]] * 5
+
+
 def heaped(n: int = 1000) -> torch.Tensor:
     """Columns: a fifth at 0.7 and a tenth at -1, the same elsewhere, none."""
     x = draw(n, D, scale=1.0)

@@ -1,0 +1,213 @@
+"""What else a density of tables can be asked: conditionals, missing cells, reasons."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import torch
+from sklearn.utils.validation import check_is_fitted
+from torch import Tensor
+
+from skdensity_ar._device import threads_for
+from skdensity_ar._frames import column_values, rows_of, with_cells
+from skdensity_ar._random import make_generator
+from skdensity_ar._validation import check_count
+from skdensity_ar.estimators._base import BaseAutoregressiveDensity
+
+# Numbers made while a block of rows is scored.
+_SCORE_BLOCK = 2**20
+
+STRATEGIES = ("mean", "median", "mode", "sample")
+
+
+class ConditionalQueries(BaseAutoregressiveDensity):
+    """Answers that follow from log p of some columns given others.
+
+    With ordering="agnostic" all are exact: p(x_d | known columns) is what the networks
+    are trained to say, whichever these are.
+    """
+
+    @torch.no_grad()
+    def score_features(self, X, *, return_remainder=False):
+        """Share of every column in the log-density of a row.
+
+        The mean over orderings of log p(x_d | columns before d). The density is the
+        average of one per ordering, whose logarithm is at least the mean of theirs;
+        this remainder is shared out equally, so that rows sum to `score_samples`.
+
+        Parameters
+        ----------
+        X : array-like or frame of shape (n_samples, n_features)
+            Rows with the columns of `fit`.
+        return_remainder : bool, default=False
+            Whether to return the remainder as well.
+
+        Returns
+        -------
+        log_conditionals : ndarray of shape (n_samples, n_features)
+            In nats, in the units of X; 0 for missing cells.
+        remainder : ndarray of shape (n_samples,)
+            What was shared out among the cells of a row, at least 0. Only with
+            return_remainder=True.
+        """
+        check_is_fitted(self)
+        X, _ = self._read(X, reset=False, columns=self.columns_)
+        out = np.empty(X.shape)
+        remainder = np.empty(X.shape[0])
+        for begin, codes, x, cells in self._blocks_of(X):
+            rows = slice(begin, begin + len(codes))
+            with threads_for(len(x) * self.module_.n_weights):
+                each = self.module_.member_log_conditionals(x, **cells)
+                each = each.double()[:, : len(codes)].cpu().numpy()
+            known = ~np.isnan(codes)
+            totals = each.sum(-1)  # (E, n)
+            log_mean = np.logaddexp.reduce(totals, axis=0) - np.log(len(totals))
+            remainder[rows] = np.maximum(log_mean - totals.mean(0), 0.0)
+            equally = remainder[rows] / np.maximum(known.sum(1), 1)
+            shares = each.mean(0) + self.columns_.log_jacobians + equally[:, None]
+            out[rows] = np.where(known, shares, 0.0)
+        return (out, remainder) if return_remainder else out
+
+    def sample_conditional(self, X, n_samples=1, random_state=None) -> np.ndarray:
+        """Draw the missing cells of rows given the others.
+
+        Each draw is by an ordering of the missing columns drawn for it.
+
+        Parameters
+        ----------
+        X : array-like or frame of shape (n_rows, n_features)
+            Rows with the columns of `fit`, NaN where to draw.
+        n_samples : int, default=1
+            Draws per row.
+        random_state : int, RandomState instance or None, default=None
+            Decides the draws; None uses numpy's global generator.
+
+        Returns
+        -------
+        draws : ndarray of shape (n_rows, n_samples, n_features)
+            Rows of X completed; of objects where X is a frame with labels.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If n_samples is not an integer >= 1; with other orderings than "agnostic".
+        """
+        check_is_fitted(self)
+        self._check_agnostic("sample_conditional")
+        n_samples = check_count(n_samples, "n_samples")
+        X, _ = self._read(X, reset=False, columns=self.columns_)
+        generator = make_generator(random_state, self.module_.network.ordering.device)
+        parts = []
+        for _, codes, x, _ in self._blocks_of(X):
+            x = x[: len(codes)].repeat_interleave(n_samples, 0)
+            drawn = self.module_.complete(x, ~x.isnan(), generator)
+            parts.append(drawn.double().cpu().numpy())
+        return self._draws(X, np.concatenate(parts), n_samples)
+
+    def _draws(self, X: Any, codes: np.ndarray, n_samples: int) -> np.ndarray:
+        """Draws (n_rows, n_samples, n_features) of codes, with known cells as in X."""
+        table = self.columns_.inverse(codes)
+        draws = np.asarray(table.to_numpy() if hasattr(table, "columns") else table)
+        draws = draws.reshape(X.shape[0], n_samples, X.shape[1])
+        for j in range(X.shape[1]):
+            values, missing = column_values(X, j)
+            draws[~missing, :, j] = values[:, None]
+        return draws
+
+    @torch.no_grad()
+    def impute(self, X, strategy="mean", random_state=None):
+        """Fill the missing cells of rows by what the others say of them.
+
+        Parameters
+        ----------
+        X : array-like or frame of shape (n_samples, n_features)
+            Rows with the columns of `fit`, NaN where to fill.
+        strategy : {"mean", "median", "mode", "sample"}, default="mean"
+            Of p(x_d | known cells of the row), for every missing cell by itself;
+            "sample" draws all of them together. A category has a mode, whichever of the
+            first three is asked for.
+        random_state : int, RandomState instance or None, default=None
+            Decides the draws of "sample".
+
+        Returns
+        -------
+        X : ndarray or frame of shape (n_samples, n_features)
+            Like X, its known cells as they were.
+
+        Raises
+        ------
+        ValueError
+            For another strategy, or with other orderings than "agnostic".
+        """
+        check_is_fitted(self)
+        self._check_agnostic("impute")
+        if strategy not in STRATEGIES:
+            raise ValueError(f"strategy must be one of {STRATEGIES}, got {strategy!r}.")
+        X, _ = self._read(X, reset=False, columns=self.columns_)
+        generator = None
+        if strategy == "sample":
+            device = self.module_.network.ordering.device
+            generator = make_generator(random_state, device)
+        parts = []
+        for _, codes, x, _ in self._blocks_of(X):
+            x = x[: len(codes)]
+            known = ~x.isnan()
+            if generator is not None:
+                filled = self.module_.complete(x, known, generator)
+            else:
+                filled = self._centers(x, known, strategy)
+            parts.append(filled.double().cpu().numpy())
+        codes = np.concatenate(parts)
+        for j, column in enumerate(self.columns_.columns):
+            missing = column_values(X, j)[1]
+            if missing.any():
+                values = column.inverse(codes[missing, j])
+                X = with_cells(X, j, missing, values)
+        return X
+
+    def _centers(self, x: Tensor, known: Tensor, kind: str) -> Tensor:
+        """Codes (n, D) whose missing cells are the means, medians or modes."""
+        with threads_for(len(x) * self.module_.n_weights):
+            params = self.module_.predictive(x, known)
+        filled = x.clone()
+        for d in range(x.shape[1]):
+            rows = (~known[:, d]).nonzero().squeeze(-1)
+            if len(rows) > 0:
+                conditional, params_d = self.module_.of_column(params[:, rows], d)
+                filled[rows, d] = conditional.center(params_d, kind).squeeze(-1)
+        return filled
+
+    def _blocks_of(
+        self, X: Any
+    ) -> Iterator[tuple[int, np.ndarray, Tensor, dict[str, Tensor]]]:
+        """Rows of X block by block: where they begin, their codes, and both as tensors.
+
+        Blocks are of one size, the last one padded: a row's score does not depend on
+        how many rows come with it. The last entry tells a module of missing cells.
+        """
+        network = self.module_.network
+        size = _power_of_two(_SCORE_BLOCK // network.n_activations, 16, 4096)
+        padded = np.zeros((size, X.shape[1]))
+        for begin in range(0, X.shape[0], size):
+            rows = rows_of(X, begin, begin + size)
+            codes = self.columns_.transform(rows, with_missing=self._is_agnostic)
+            padded[: len(codes)] = codes
+            x = torch.as_tensor(
+                padded, dtype=network.dtype, device=network.ordering.device
+            )
+            some = bool(np.isnan(codes).any())
+            yield begin, codes, x, {"known": ~x.isnan()} if some else {}
+
+    def _check_agnostic(self, method: str) -> None:
+        if not self._is_agnostic:
+            raise ValueError(
+                f"{method} needs the probability of any columns given any others, "
+                "which ordering='agnostic' has; fit with it."
+            )
+
+
+def _power_of_two(n: int, low: int, high: int) -> int:
+    """Round n down to a power of two, within [low, high]."""
+    return min(max(1 << max(n, 1).bit_length() - 1, low), high)

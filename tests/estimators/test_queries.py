@@ -1,0 +1,235 @@
+"""Conditionals, draws of missing cells, imputation, explanations of tables."""
+
+import numpy as np
+import pandas as pd
+import polars as pl
+import pytest
+from scipy.stats import multivariate_normal
+from sklearn.exceptions import NotFittedError
+
+from skdensity_ar import MADEDensity, NADEDensity, RNADEDensity
+from tests.small import mixed_frame
+
+COVARIANCE = np.array([[1.0, 0.8, 0.1], [0.8, 1.0, 0.5], [0.1, 0.5, 1.0]])
+MEAN = np.array([3.0, -2.0, 10.0])
+
+
+def rows(n: int, seed: int) -> np.ndarray:
+    return np.random.default_rng(seed).multivariate_normal(MEAN, COVARIANCE, n)
+
+
+def holes(X: np.ndarray, share: float = 0.4, seed: int = 0) -> np.ndarray:
+    missing = np.random.default_rng(seed).random(X.shape) < share
+    return np.where(missing, np.nan, X)
+
+
+@pytest.fixture(scope="module")
+def agnostic():
+    """Knows rows of a Gaussian, some cells of which were missing."""
+    density = MADEDensity(
+        ordering="agnostic", n_orderings=4, max_iter=100, random_state=0
+    )
+    return density.fit(holes(rows(1500, 0), 0.2))
+
+
+@pytest.fixture(scope="module")
+def in_order():
+    return MADEDensity(n_orderings=1, max_iter=20, random_state=0).fit(rows(800, 0))
+
+
+def conditional(row: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Mean and covariance of the missing cells of a row given the others."""
+    m, k = np.isnan(row), ~np.isnan(row)
+    gain = COVARIANCE[np.ix_(m, k)] @ np.linalg.inv(COVARIANCE[np.ix_(k, k)])
+    left = COVARIANCE[np.ix_(m, m)] - gain @ COVARIANCE[np.ix_(k, m)]
+    return MEAN[m] + gain @ (row[k] - MEAN[k]), left
+
+
+# Conditional densities ----------------------------------------------------------------
+
+
+@pytest.mark.parametrize("given", [[0], [1, 2], [2, 0]])
+def test_the_density_given_columns_is_that_of_the_gaussian(agnostic, given):
+    X = rows(300, 1)
+    rest = [d for d in range(3) if d not in given]
+    joint = multivariate_normal(MEAN, COVARIANCE).logpdf(X)
+    S = COVARIANCE[np.ix_(given, given)]
+    exact = joint - multivariate_normal(MEAN[given], S).logpdf(X[:, given])
+    found = agnostic.score_samples(X, given=given)
+    assert np.abs(found - exact).mean() < 0.3
+    # Its integral over the last column left, on a grid.
+    row, d = X[:1].repeat(2001, 0), rest[-1]
+    row[:, d] = np.linspace(-12.0, 12.0, 2001) + MEAN[d]
+    others = [c for c in range(3) if c != d]
+    density = np.exp(agnostic.score_samples(row, given=others))
+    assert np.trapezoid(density, row[:, d]) == pytest.approx(1.0, abs=1e-3)
+
+
+def test_what_is_given_may_be_missing_in_some_rows(agnostic):
+    X = holes(rows(50, 2))
+    found = agnostic.score_samples(X, given=0)
+    for there, given in ((True, [0]), (False, None)):
+        which = ~np.isnan(X[:, 0]) == there
+        alone = agnostic.score_samples(X[which], given=given)
+        np.testing.assert_allclose(found[which], alone, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("given", [[0], [0, 1], 0])
+def test_columns_that_come_first_are_given_exactly(in_order, given):
+    X = rows(200, 1)
+    found = in_order.score_samples(X, given=given)
+    columns = np.atleast_1d(given)
+    others = in_order.score_features(X)[:, [d for d in range(3) if d not in columns]]
+    np.testing.assert_allclose(found, others.sum(1), rtol=1e-6, atol=1e-6)
+
+
+def test_columns_that_do_not_come_first_are_refused(in_order):
+    with pytest.raises(ValueError, match=r"given=\[1\] do not come before"):
+        in_order.score_samples(rows(5, 0), given=[1])
+    with pytest.raises(ValueError, match="given names the column 'z', which X does"):
+        in_order.score_samples(rows(5, 0), given="z")
+    with pytest.raises(ValueError, match="given names the column -1, which X does not"):
+        in_order.score_samples(rows(5, 0), given=-1)
+
+
+def test_an_ensemble_in_one_order_is_the_quotient_of_two_averages():
+    X, order = rows(300, 0), [2, 0, 1]
+    density = RNADEDensity(ordering=order, n_orderings=1, max_iter=5, random_state=0)
+    density.fit(X)
+    grid = X[:1].repeat(4001, 0)
+    grid[:, 1] = np.linspace(-15.0, 15.0, 4001) + MEAN[1]
+    p = np.exp(density.score_samples(grid, given=[0, 2]))
+    assert np.trapezoid(p, grid[:, 1]) == pytest.approx(1.0, abs=1e-3)
+
+
+# Explanations -------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("n_orderings", [1, 3])
+@pytest.mark.parametrize("ordering", ["natural", "agnostic"])
+def test_shares_of_columns_sum_to_the_score(ordering, n_orderings):
+    X = rows(200, 0) @ np.diag([1e-3, 1.0, 50.0])
+    X[:, 1] = X[:, 0] + 1e-5 * X[:, 1]  # is replaced by what is left of it
+    density = MADEDensity(
+        ordering=ordering, n_orderings=n_orderings, max_iter=3, random_state=0
+    ).fit(X)
+    assert (density.module_.residuals is None) == (ordering == "agnostic")
+    shares, remainder = density.score_features(X, return_remainder=True)
+    assert shares.shape == X.shape
+    np.testing.assert_allclose(shares.sum(1), density.score_samples(X), atol=1e-6)
+    assert (remainder >= 0.0).all()
+    assert remainder.max() > 0.0 if n_orderings > 1 else remainder.max() < 1e-9
+
+
+def test_missing_cells_have_no_share(agnostic):
+    X = holes(rows(60, 3))
+    shares = agnostic.score_features(X)
+    assert (shares[np.isnan(X)] == 0.0).all()
+    np.testing.assert_allclose(shares.sum(1), agnostic.score_samples(X), atol=1e-6)
+
+
+def test_the_share_of_a_wrong_cell_is_the_smallest(agnostic):
+    X = rows(100, 4)
+    wrong = np.random.default_rng(0).integers(0, 3, len(X))
+    X[np.arange(len(X)), wrong] += 8.0
+    guilty = agnostic.score_features(X).argmin(1)
+    assert np.mean(guilty == wrong) > 0.9
+
+
+# Draws and imputation -----------------------------------------------------------------
+
+
+def test_draws_of_missing_cells_are_those_of_the_gaussian(agnostic):
+    for row in ([4.0, np.nan, 10.5], [np.nan, -1.5, np.nan], [np.nan] * 3):
+        row = np.array(row)
+        draws = agnostic.sample_conditional(row[None], 4000, random_state=0)
+        assert draws.shape == (1, 4000, 3)
+        missing = np.isnan(row)
+        assert (draws[0][:, ~missing] == row[~missing]).all()
+        mean, covariance = conditional(row)
+        drawn = draws[0][:, missing]
+        np.testing.assert_allclose(drawn.mean(0), mean, atol=0.15)
+        np.testing.assert_allclose(np.cov(drawn.T), covariance.squeeze(), atol=0.2)
+    assert np.array_equal(
+        agnostic.sample_conditional(row[None], 3, random_state=1),
+        agnostic.sample_conditional(row[None], 3, random_state=1),
+    )
+
+
+@pytest.mark.parametrize("strategy", ["mean", "median", "mode", "sample"])
+def test_imputed_cells_are_those_of_the_gaussian(agnostic, strategy):
+    X = holes(rows(300, 5))
+    filled = agnostic.impute(X, strategy, random_state=0)
+    known = ~np.isnan(X)
+    assert (filled[known] == X[known]).all()
+    assert not np.isnan(filled).any()
+    exact = X.copy()
+    for i, row in enumerate(X):
+        if not known[i].all():
+            exact[i, ~known[i]] = conditional(row)[0]
+    off = np.sqrt(np.mean((filled - exact)[~known] ** 2))
+    if strategy == "sample":
+        spread = [np.trace(conditional(row)[1]) for row in X[~known.all(1)]]
+        assert off == pytest.approx(np.sqrt(np.sum(spread) / (~known).sum()), rel=0.2)
+    else:
+        assert off < (0.4 if strategy == "mode" else 0.2)
+
+
+@pytest.mark.parametrize("strategy", ["mean", "median", "mode", "sample"])
+@pytest.mark.parametrize("container", ["pandas", "polars"])
+def test_a_frame_is_filled_as_a_frame(container, strategy):
+    frame = mixed_frame(80)
+    missing = np.random.default_rng(0).random(frame.shape) < 0.3
+    cut = frame.mask(missing)
+    cut.index = np.arange(80) % 7  # labels of rows that are not unique
+    assert set(map(tuple, np.argwhere(missing))) == set(
+        map(tuple, np.argwhere(cut.isna()))
+    )
+    if container == "polars":
+        cut = pl.DataFrame(
+            {
+                name: [None if pd.isna(v) else v for v in cut[name].astype(object)]
+                for name in cut
+            },
+            strict=False,
+        )
+    density = MADEDensity(ordering="agnostic", max_iter=2, random_state=0).fit(cut)
+    filled = density.impute(cut, strategy, random_state=0)
+    assert type(filled) is type(cut)
+    assert list(filled.dtypes) == list(cut.dtypes)
+    cells = np.array([filled[name].to_list() for name in frame], dtype=object).T
+    assert not pd.isna(cells).any()
+    before = np.array([cut[name].to_list() for name in frame], dtype=object).T
+    assert (cells == before)[~missing].all()
+    for j, name in enumerate(frame):
+        if not pd.api.types.is_float_dtype(frame[name].dtype):
+            if not pd.api.types.is_integer_dtype(frame[name].dtype):
+                assert set(cells[:, j]) <= set(before[~missing[:, j], j])
+
+
+def test_binary_cells_are_filled_with_what_is_likelier():
+    rng = np.random.default_rng(0)
+    X = rng.integers(0, 2, (600, 3)).astype(float)
+    X[:, 2] = np.where(rng.random(600) < 0.95, X[:, 0], 1 - X[:, 0])
+    density = NADEDensity(ordering="agnostic", max_iter=60, random_state=0).fit(X)
+    cut = X.copy()
+    cut[:, 2] = np.nan
+    for strategy in ("mean", "median", "mode"):
+        assert np.array_equal(density.impute(cut, strategy)[:, 2], X[:, 0])
+    drawn = density.sample_conditional(cut[:1], 2000, random_state=0)[0, :, 2]
+    assert np.mean(drawn == X[0, 0]) == pytest.approx(0.95, abs=0.04)
+
+
+def test_questions_that_cannot_be_answered(in_order, agnostic):
+    X = holes(rows(5, 0))
+    for ask in (in_order.impute, in_order.sample_conditional):
+        with pytest.raises(ValueError, match="ordering='agnostic' has; fit with it"):
+            ask(X)
+    with pytest.raises(ValueError, match=r"strategy must be one of .* got 'most'"):
+        agnostic.impute(X, "most")
+    with pytest.raises(TypeError, match="n_samples must be an integer >= 1"):
+        agnostic.sample_conditional(X, 2.5)
+    fresh = MADEDensity(ordering="agnostic")
+    for ask in (fresh.impute, fresh.sample_conditional, fresh.score_features):
+        with pytest.raises(NotFittedError):
+            ask(X)
