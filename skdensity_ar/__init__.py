@@ -1,7 +1,21 @@
 """Exact log-densities for any table or sequence, with one fit."""
 
-from skdensity_ar.estimators import RNNRNADE, MADEDensity, NADEDensity, RNADEDensity
+from skdensity_ar.estimators import (
+    RNNRNADE,
+    DensityImputer,
+    DensityOutlierDetector,
+    MADEDensity,
+    NADEDensity,
+    RNADEDensity,
+)
 
-__all__ = ["RNNRNADE", "MADEDensity", "NADEDensity", "RNADEDensity"]
+__all__ = [
+    "RNNRNADE",
+    "DensityImputer",
+    "DensityOutlierDetector",
+    "MADEDensity",
+    "NADEDensity",
+    "RNADEDensity",
+]
 
 __version__ = "0.1.0"

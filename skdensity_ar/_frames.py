@@ -161,6 +161,26 @@ def missing_value(name: Hashable) -> str:
     )
 
 
+def missing_cells(X: Any) -> np.ndarray:
+    """Which cells of a table hold no value, (n, D)."""
+    return np.column_stack([column_values(X, j)[1] for j in range(X.shape[1])])
+
+
+def with_flags(X: Any, flags: np.ndarray, names: Sequence[str]) -> Any:
+    """The table with columns of 0 and 1 after its own."""
+    container = container_of(X)
+    if container == "numpy":
+        return np.hstack([X, flags.astype(X.dtype)])
+    values = dict(zip(names, flags.astype(np.float64).T, strict=True))
+    if container == "pandas":
+        import pandas as pd
+
+        return pd.concat([X, pd.DataFrame(values, index=X.index)], axis=1)
+    import polars as pl
+
+    return X.with_columns([pl.Series(name, v) for name, v in values.items()])
+
+
 def with_cells(X: Any, j: int, missing: np.ndarray, values: np.ndarray) -> Any:
     """The table with these values in the missing cells (n,) of column j; X stays."""
     container = container_of(X)

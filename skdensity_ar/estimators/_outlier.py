@@ -1,0 +1,203 @@
+"""Anomaly detection by a density."""
+
+from __future__ import annotations
+
+from numbers import Real
+from typing import Any, ClassVar, Self
+
+import numpy as np
+from sklearn.base import BaseEstimator, OutlierMixin, clone
+from sklearn.utils import get_tags
+from sklearn.utils.metaestimators import available_if
+from sklearn.utils.validation import check_is_fitted
+
+from skdensity_ar._validation import (
+    HasMethods,
+    Interval,
+    _fit_context,
+    check_count,
+    unchanged_on_failure,
+)
+from skdensity_ar.estimators._made import MADEDensity
+
+
+def _can_explain(detector: DensityOutlierDetector) -> bool:
+    return hasattr(
+        getattr(detector, "estimator_", detector.estimator), "score_features"
+    )
+
+
+class DensityOutlierDetector(OutlierMixin, BaseEstimator):
+    """Rows of low density are outliers.
+
+    The threshold is such that a share `contamination` of the training rows lies below.
+
+    Parameters
+    ----------
+    estimator : density estimator, default=None
+        What scores the rows, with `fit` and `score_samples`; it is cloned. None stands
+        for `MADEDensity` with its defaults and `random_state`.
+    contamination : float, default=0.1
+        Share of the training rows that are taken for outliers, in (0, 0.5].
+    random_state : int, RandomState instance or None, default=None
+        Of the default estimator, and of the rows that `p_values` draws.
+
+    Attributes
+    ----------
+    estimator_ : density estimator
+        Fitted to the training rows.
+    offset_ : float
+        The threshold in nats: `decision_function` is `score_samples` less it.
+    n_features_in_ : int
+        Number of columns seen in `fit`.
+    feature_names_in_ : ndarray of shape (n_features_in_,)
+        Their names, where they are strings.
+
+    See Also
+    --------
+    sklearn.ensemble.IsolationForest : Isolates rows by random splits.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skdensity_ar import DensityOutlierDetector, MADEDensity
+    >>> X = np.random.default_rng(0).normal(size=(200, 2))
+    >>> density = MADEDensity(n_orderings=1, max_iter=20, random_state=0)
+    >>> detector = DensityOutlierDetector(density, contamination=0.05).fit(X)
+    >>> detector.predict([[0.0, 0.0], [7.0, -7.0]]).tolist()
+    [1, -1]
+    """
+
+    _parameter_constraints: ClassVar[dict] = {
+        "estimator": [HasMethods(["fit", "score_samples"]), None],
+        "contamination": [Interval(Real, 0, 0.5, closed="right")],
+        "random_state": ["random_state"],
+    }
+
+    def __init__(self, estimator=None, *, contamination=0.1, random_state=None):
+        self.estimator = estimator
+        self.contamination = contamination
+        self.random_state = random_state
+
+    @_fit_context(prefer_skip_nested_validation=False)
+    def fit(self, X, y=None) -> Self:
+        """Fit the density and set the threshold.
+
+        Parameters
+        ----------
+        X : array-like or frame of shape (n_samples, n_features)
+            Training rows.
+        y : Ignored
+            Not used, present for API consistency by convention.
+
+        Returns
+        -------
+        self : object
+            The fitted detector; as it was before if `fit` fails.
+        """
+        with unchanged_on_failure(self):
+            self.estimator_ = self._unfitted().fit(X)
+            for name in ("n_features_in_", "feature_names_in_"):
+                if hasattr(self.estimator_, name):
+                    setattr(self, name, getattr(self.estimator_, name))
+                elif hasattr(self, name):
+                    delattr(self, name)
+            scores = self.estimator_.score_samples(X)
+            self.offset_ = float(np.percentile(scores, 100.0 * self.contamination))
+        return self
+
+    def _unfitted(self) -> Any:
+        if self.estimator is None:
+            return MADEDensity(random_state=self.random_state)
+        return clone(self.estimator)
+
+    def score_samples(self, X) -> np.ndarray:
+        """Log-density of every row, the lower the more abnormal.
+
+        Parameters
+        ----------
+        X : array-like or frame of shape (n_samples, n_features)
+            Rows with the columns of `fit`.
+
+        Returns
+        -------
+        log_density : ndarray of shape (n_samples,)
+            In nats, in the units of X.
+        """
+        check_is_fitted(self)
+        return self.estimator_.score_samples(X)
+
+    def decision_function(self, X) -> np.ndarray:
+        """Log-density of every row less the threshold: negative for outliers.
+
+        Parameters
+        ----------
+        X : array-like or frame of shape (n_samples, n_features)
+            Rows with the columns of `fit`.
+
+        Returns
+        -------
+        decision : ndarray of shape (n_samples,)
+            In nats.
+        """
+        return self.score_samples(X) - self.offset_
+
+    def predict(self, X) -> np.ndarray:
+        """Say which rows are outliers.
+
+        Parameters
+        ----------
+        X : array-like or frame of shape (n_samples, n_features)
+            Rows with the columns of `fit`.
+
+        Returns
+        -------
+        is_inlier : ndarray of int, shape (n_samples,)
+            -1 for outliers, 1 for the others.
+        """
+        return np.where(self.decision_function(X) < 0.0, -1, 1)
+
+    def p_values(self, X, n_samples=1000) -> np.ndarray:
+        """Share of rows drawn from the density that score as low as a row.
+
+        Parameters
+        ----------
+        X : array-like or frame of shape (n_samples, n_features)
+            Rows with the columns of `fit`.
+        n_samples : int, default=1000
+            Rows to draw.
+
+        Returns
+        -------
+        p : ndarray of shape (n_samples,)
+            (1 + number of drawn rows that score no higher) / (1 + n_samples): if the
+            density is right, p is at most α in at most a share α of rows.
+        """
+        check_is_fitted(self)
+        n_samples = check_count(n_samples, "n_samples")
+        drawn = self.estimator_.sample(n_samples, random_state=self.random_state)
+        drawn = np.sort(self.estimator_.score_samples(drawn))
+        below = np.searchsorted(drawn, self.score_samples(X), side="right")
+        return (1.0 + below) / (1.0 + n_samples)
+
+    @available_if(_can_explain)
+    def score_features(self, X) -> np.ndarray:
+        """Share of every column in the log-density of a row.
+
+        Parameters
+        ----------
+        X : array-like or frame of shape (n_samples, n_features)
+            Rows with the columns of `fit`.
+
+        Returns
+        -------
+        log_conditionals : ndarray of shape (n_samples, n_features)
+            In nats; the lowest of an outlier is the column that makes it one.
+        """
+        check_is_fitted(self)
+        return self.estimator_.score_features(X)
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.input_tags = get_tags(self._unfitted()).input_tags
+        return tags
