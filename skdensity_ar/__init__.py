@@ -7,6 +7,7 @@ from skdensity_ar.estimators import (
     MADEDensity,
     NADEDensity,
     RNADEDensity,
+    TransformedDensity,
 )
 
 __all__ = [
@@ -16,6 +17,7 @@ __all__ = [
     "MADEDensity",
     "NADEDensity",
     "RNADEDensity",
+    "TransformedDensity",
 ]
 
 __version__ = "0.1.0"

@@ -18,6 +18,7 @@ FILES = sorted((ROOT / PACKAGE).rglob("*.py"))
 # lowest layers come first, and a row names earlier rows only: there are no cycles.
 TORCH_SIDE = {"networks", "conditionals"}
 MIDDLE = {
+    "_bijections",
     "_columns",
     "_device",
     "_frames",
@@ -37,6 +38,7 @@ ALLOWED: dict[str, set[str]] = {
     "_residuals": {"conditionals"},
     "_module": TORCH_SIDE | {"_residuals"},
     "_agnostic": TORCH_SIDE | {"_module"},
+    "_bijections": set(),
     "_frames": set(),
     "_columns": {"_frames", "conditionals"},
     "_device": set(),

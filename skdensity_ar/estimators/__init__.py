@@ -6,6 +6,7 @@ from skdensity_ar.estimators._nade import NADEDensity
 from skdensity_ar.estimators._outlier import DensityOutlierDetector
 from skdensity_ar.estimators._rnade import RNADEDensity
 from skdensity_ar.estimators._rnn_rnade import RNNRNADE
+from skdensity_ar.estimators._transformed import TransformedDensity
 
 __all__ = [
     "RNNRNADE",
@@ -14,4 +15,5 @@ __all__ = [
     "MADEDensity",
     "NADEDensity",
     "RNADEDensity",
+    "TransformedDensity",
 ]

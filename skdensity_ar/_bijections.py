@@ -1,0 +1,202 @@
+"""scikit-learn's transformers that are bijections: log-Jacobians and inverses."""
+
+from __future__ import annotations
+
+import warnings
+from functools import singledispatch
+from typing import Any
+
+import numpy as np
+from sklearn.compose import ColumnTransformer
+from sklearn.decomposition import PCA
+from sklearn.pipeline import Pipeline
+from sklearn.preprocessing import (
+    MaxAbsScaler,
+    MinMaxScaler,
+    PowerTransformer,
+    RobustScaler,
+    StandardScaler,
+)
+
+_TAKEN = (
+    "StandardScaler, MinMaxScaler, MaxAbsScaler, RobustScaler, PowerTransformer, PCA "
+    "of full rank, and pipelines and ColumnTransformers of these are taken"
+)
+
+
+@singledispatch
+def log_jacobian(transformer: Any, X: Any) -> np.ndarray:
+    """log |det ∂ transformed / ∂ x| of every row in nats, (n,).
+
+    Missing cells, NaN, have no share, where columns are transformed one by one.
+
+    Raises
+    ------
+    ValueError
+        Where the fitted transformer is no bijection, or is not known to be one.
+    """
+    raise ValueError(
+        f"{type(transformer).__name__} is not known to be a smooth bijection, by which "
+        f"a density could be transformed (a QuantileTransformer is flat outside of "
+        f"what it was fitted to); {_TAKEN}."
+    )
+
+
+def _scaled(scale: np.ndarray | None, X: Any) -> np.ndarray:
+    """Of columns that were divided by `scale`."""
+    known = ~np.isnan(np.asarray(X, dtype=np.float64))
+    if scale is None:
+        return np.zeros(len(known))
+    return known @ -np.log(np.abs(scale))
+
+
+def _refuse_clipping(transformer: Any) -> None:
+    if getattr(transformer, "clip", False):
+        raise ValueError(
+            f"{type(transformer).__name__}(clip=True) takes what lies outside to its "
+            "edge, so it has no density there; set clip=False."
+        )
+
+
+@log_jacobian.register
+def _(transformer: StandardScaler, X: Any) -> np.ndarray:
+    return _scaled(transformer.scale_, X)
+
+
+@log_jacobian.register
+def _(transformer: RobustScaler, X: Any) -> np.ndarray:
+    return _scaled(transformer.scale_, X)
+
+
+@log_jacobian.register
+def _(transformer: MaxAbsScaler, X: Any) -> np.ndarray:
+    _refuse_clipping(transformer)
+    return _scaled(transformer.scale_, X)
+
+
+@log_jacobian.register
+def _(transformer: MinMaxScaler, X: Any) -> np.ndarray:
+    _refuse_clipping(transformer)
+    return _scaled(1.0 / transformer.scale_, X)
+
+
+@log_jacobian.register
+def _(transformer: PowerTransformer, X: Any) -> np.ndarray:
+    x, power = np.asarray(X, dtype=np.float64), transformer.lambdas_ - 1.0
+    if transformer.method == "box-cox":  # slope x^(λ-1)
+        each = power * np.log(x)
+    else:  # (1 + x)^(λ-1) at 0 and above, (1 - x)^(1-λ) below
+        each = np.sign(x) * power * np.log1p(np.abs(x))
+    of_power = np.where(np.isnan(x), 0.0, each).sum(1)
+    return of_power + (
+        log_jacobian(transformer._scaler, x) if transformer.standardize else 0.0
+    )
+
+
+@log_jacobian.register
+def _(transformer: PCA, X: Any) -> np.ndarray:
+    if transformer.n_components_ < transformer.n_features_in_:
+        raise ValueError(
+            f"PCA keeps {transformer.n_components_} of {transformer.n_features_in_} "
+            "dimensions, in which rows have no density; keep all, which takes as many "
+            "rows and columns that do not depend on each other."
+        )
+    log_det = 0.0
+    if transformer.whiten:
+        log_det = -0.5 * np.log(transformer.explained_variance_).sum()
+    return np.full(len(X), log_det)
+
+
+@log_jacobian.register
+def _(transformer: Pipeline, X: Any) -> np.ndarray:
+    total = np.zeros(len(X))
+    for _, step in transformer.steps:
+        if step is not None and step != "passthrough":
+            total = total + log_jacobian(step, X)
+            X = step.transform(X)
+    return total
+
+
+@log_jacobian.register
+def _(transformer: ColumnTransformer, X: Any) -> np.ndarray:
+    total = np.zeros(len(X))
+    for part, columns, _ in _parts(transformer):
+        if part is not None:
+            total = total + log_jacobian(part, _columns_of(X, columns))
+    return total
+
+
+@singledispatch
+def inverse(transformer: Any, Z: np.ndarray) -> np.ndarray:
+    """The rows (n, D) that were transformed to Z, columns in their order in `fit`.
+
+    Not finite where nothing is transformed to Z: a PowerTransformer's values end
+    somewhere unless 0 ≤ λ ≤ 2.
+    """
+    with warnings.catch_warnings():  # of numpy and scikit-learn about these
+        warnings.simplefilter("ignore")
+        return np.asarray(transformer.inverse_transform(Z))
+
+
+@inverse.register
+def _(transformer: Pipeline, Z: np.ndarray) -> np.ndarray:
+    for _, step in transformer.steps[::-1]:
+        if step is not None and step != "passthrough":
+            Z = inverse(step, Z)
+    return Z
+
+
+@inverse.register
+def _(transformer: ColumnTransformer, Z: np.ndarray) -> np.ndarray:
+    X = np.empty_like(Z)
+    for part, columns, places in _parts(transformer):
+        values = Z[:, places]
+        X[:, columns] = values if part is None else inverse(part, values)
+    return X
+
+
+def _parts(transformer: ColumnTransformer) -> list[tuple[Any, list[int], slice]]:
+    """Fitted transformers, None where there is none, their columns and outputs."""
+    n = transformer.n_features_in_
+    names = list(getattr(transformer, "feature_names_in_", range(n)))
+    parts, seen = [], []
+    for name, part, columns in transformer.transformers_:
+        indices = _indices(columns, names)
+        if not indices:
+            continue
+        if isinstance(part, str) and part == "drop":
+            dropped = [names[d] for d in indices]
+            raise ValueError(
+                f"ColumnTransformer drops the columns {dropped}, of which there is no "
+                "density then; leave them out of X, or set remainder='passthrough'."
+            )
+        is_none = isinstance(part, str) or type(part).__name__ == "FunctionTransformer"
+        places = transformer.output_indices_[name]
+        parts.append((None if is_none else part, indices, places))
+        seen += indices
+    if len(set(seen)) < len(seen):
+        twice = sorted({names[d] for d in seen if seen.count(d) > 1})
+        raise ValueError(
+            f"ColumnTransformer takes the columns {twice} twice, so its output has no "
+            "density; take each once."
+        )
+    return parts
+
+
+def _indices(columns: Any, names: list[Any]) -> list[int]:
+    if isinstance(columns, slice):
+        if isinstance(columns.start, str) or isinstance(columns.stop, str):
+            start = None if columns.start is None else names.index(columns.start)
+            stop = None if columns.stop is None else names.index(columns.stop) + 1
+            columns = slice(start, stop, columns.step)
+        return list(range(len(names)))[columns]
+    listed = np.atleast_1d(np.asarray(columns))
+    if listed.dtype == bool:
+        return np.flatnonzero(listed).tolist()
+    if listed.dtype.kind in "iu":
+        return (listed % len(names)).tolist()
+    return [names.index(column) for column in listed.tolist()]
+
+
+def _columns_of(X: Any, columns: list[int]) -> Any:
+    return X.iloc[:, columns] if hasattr(X, "iloc") else np.asarray(X)[:, columns]

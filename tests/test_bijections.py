@@ -1,0 +1,219 @@
+"""Transformers of scikit-learn: their log-Jacobians by differences, their inverses."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy.stats import multivariate_normal
+from sklearn.compose import ColumnTransformer, make_column_transformer
+from sklearn.decomposition import PCA
+from sklearn.mixture import GaussianMixture
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import (
+    MaxAbsScaler,
+    MinMaxScaler,
+    PowerTransformer,
+    QuantileTransformer,
+    RobustScaler,
+    StandardScaler,
+)
+from sklearn.utils.estimator_checks import estimator_checks_generator
+
+from skdensity_ar import MADEDensity, TransformedDensity
+from skdensity_ar._bijections import inverse, log_jacobian
+
+BIJECTIONS = {
+    "standard": StandardScaler(),
+    "mean alone": StandardScaler(with_std=False),
+    "scale alone": StandardScaler(with_mean=False),
+    "range": MinMaxScaler((-3.0, 5.0)),
+    "largest": MaxAbsScaler(),
+    "robust": RobustScaler(),
+    "robust, not scaled": RobustScaler(with_scaling=False),
+    "Box-Cox": PowerTransformer("box-cox"),
+    "Yeo-Johnson": PowerTransformer(),
+    "Yeo-Johnson, not scaled": PowerTransformer(standardize=False),
+    "PCA": PCA(),
+    "whitened": PCA(whiten=True),
+    "pipeline": make_pipeline(RobustScaler(), "passthrough", PCA(whiten=True)),
+    "columns": ColumnTransformer(
+        [("b", PowerTransformer(), [2, 0]), ("a", MinMaxScaler(), slice(3, 4))],
+        remainder="passthrough",
+    ),
+    "pipeline of columns": make_pipeline(
+        make_column_transformer(
+            (PCA(whiten=True), [3, 1]),
+            (StandardScaler(), [False, False, True, False]),
+            remainder=RobustScaler(),
+        ),
+        PowerTransformer(),
+    ),
+}
+
+
+def rows(n: int = 200, seed: int = 0) -> np.ndarray:
+    z = np.random.default_rng(seed).normal(size=(n, 4))
+    mixed = z @ np.array(
+        [[1.0, 0.5, 0.0, 0.2], [0, 1, 0.3, 0], [0, 0, 1, 0.4], [0, 0, 0, 1]]
+    )
+    return np.exp(0.5 * mixed) * [1.0, 20.0, 0.1, 3.0]
+
+
+def by_differences(transformer, x: np.ndarray) -> float:
+    steps = 1e-6 * np.abs(x)
+    ends = np.concatenate([x + np.diag(steps), x - np.diag(steps)])
+    up, down = np.split(np.asarray(transformer.transform(ends)), 2)
+    return np.linalg.slogdet((up - down) / (2.0 * steps[:, None]))[1]
+
+
+@pytest.mark.parametrize("name", BIJECTIONS)
+def test_the_log_jacobian_is_that_of_differences(name):
+    transformer = BIJECTIONS[name].fit(rows())
+    X = rows(20, 1)
+    found = log_jacobian(transformer, X)
+    expected = [by_differences(transformer, x) for x in X]
+    np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-6)
+
+
+def test_yeo_johnson_has_another_slope_below_zero():
+    X = rows() - np.median(rows(), 0)
+    transformer = PowerTransformer().fit(X)
+    found = log_jacobian(transformer, X[:20])
+    expected = [by_differences(transformer, x) for x in X[:20]]
+    np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("name", BIJECTIONS)
+def test_the_inverse_leads_back(name):
+    X = rows()
+    transformer = BIJECTIONS[name].fit(X)
+    np.testing.assert_allclose(inverse(transformer, transformer.transform(X)), X)
+
+
+def test_columns_of_a_frame_are_named():
+    frame = pd.DataFrame(rows(), columns=list("abcd"))
+    transformer = ColumnTransformer(
+        [
+            ("x", PowerTransformer(), ["d", "a"]),
+            ("y", PCA(whiten=True), slice("b", "c")),
+        ]
+    ).fit(frame)
+    found = log_jacobian(transformer, frame)
+    array = ColumnTransformer(
+        [("x", PowerTransformer(), [3, 0]), ("y", PCA(whiten=True), [1, 2])]
+    ).fit(rows())
+    np.testing.assert_allclose(found, log_jacobian(array, rows()))
+    np.testing.assert_allclose(
+        inverse(transformer, transformer.transform(frame)), rows()
+    )
+    density = TransformedDensity(transformer, GaussianMixture()).fit(frame)
+    drawn = density.sample(7, random_state=0)
+    assert list(drawn.columns) == list("abcd")
+    assert np.isfinite(density.score_samples(drawn)).all()
+
+
+def test_missing_cells_have_no_share():
+    X = rows()
+    for name in ("standard", "range", "robust", "Yeo-Johnson"):
+        transformer = BIJECTIONS[name].fit(X)
+        cut = X[:5].copy()
+        whole = log_jacobian(transformer, cut)
+        cut[:, 1] = np.nan
+        of_others = log_jacobian(transformer, cut)
+        cut = X[:5].copy()
+        cut[:, [0, 2, 3]] = np.nan
+        np.testing.assert_allclose(of_others + log_jacobian(transformer, cut), whole)
+
+
+REFUSED = [
+    (QuantileTransformer(n_quantiles=20), "QuantileTransformer is not known to be a"),
+    (MinMaxScaler(clip=True), "MinMaxScaler.clip=True. takes what lies outside"),
+    (PCA(n_components=3), "PCA keeps 3 of 4 dimensions"),
+    (make_pipeline(StandardScaler(), PCA(2)), "PCA keeps 2 of 4 dimensions"),
+    (
+        make_column_transformer((StandardScaler(), [0, 2])),
+        r"drops the columns \[1, 3\]",
+    ),
+    (
+        make_column_transformer(
+            (StandardScaler(), [0, 1, 2]), (PowerTransformer(), [2, 3])
+        ),
+        r"takes the columns \[2\] twice",
+    ),
+]
+
+
+@pytest.mark.parametrize(("transformer", "message"), REFUSED)
+def test_what_is_no_bijection_is_refused_and_leaves_nothing(transformer, message):
+    density = TransformedDensity(transformer, GaussianMixture())
+    with pytest.raises(ValueError, match=message):
+        density.fit(rows())
+    assert not hasattr(density, "transformer_")
+
+
+@pytest.mark.filterwarnings("ignore:.* does not reach all values")
+@pytest.mark.parametrize("name", BIJECTIONS)
+def test_a_density_is_transformed_to_one(name):
+    """The average of 1 / p(x) q(x) over draws is 1 for every density q in reach."""
+    X = rows(400)
+    density = TransformedDensity(BIJECTIONS[name], GaussianMixture(random_state=0))
+    density.fit(X)
+    drawn = density.sample(20000, random_state=1)
+    assert not np.array_equal(drawn, density.sample(20000, random_state=2))
+    center, spread = np.median(X, 0), 0.15 * X.std(0)
+    q = multivariate_normal(center, np.diag(spread**2))
+    weights = np.exp(q.logpdf(drawn) - density.score_samples(drawn))
+    mass = 1.0 - density.lost_mass_
+    close = 5.0 * weights.std() / np.sqrt(len(drawn)) + 5.0 * np.sqrt(1.0 - mass) / 45.0
+    assert weights.mean() * mass == pytest.approx(1.0, abs=close)
+
+
+def test_mass_that_no_row_is_transformed_to_is_told_of():
+    X = np.random.default_rng(0).pareto(1.0, size=(300, 1))
+    density = TransformedDensity(PowerTransformer(), GaussianMixture())
+    with pytest.warns(UserWarning, match=r"about \d.*% of the density's mass lie"):
+        density.fit(X)
+    z = density.estimator_.sample(20000)[0]
+    end = density.transformer_.transform([[1e30]])
+    assert density.lost_mass_ == pytest.approx(np.mean(z > end), abs=0.006)
+    assert np.isfinite(density.sample(500, random_state=0)).all()
+
+
+def test_scores_are_in_the_units_of_the_rows():
+    X = rows(500)
+    mixture = GaussianMixture(random_state=0)
+    plain = mixture.fit(X).score_samples(X)
+    for name in ("standard", "range", "PCA", "whitened"):
+        moved = TransformedDensity(BIJECTIONS[name], mixture).fit(X)
+        np.testing.assert_allclose(moved.score_samples(X), plain, rtol=1e-3, atol=1e-2)
+        assert moved.score(X) == pytest.approx(plain.mean(), abs=1e-2)
+
+
+def test_missing_cells_reach_a_density_that_takes_them():
+    X = np.log(rows())
+    X[::3, 1] = np.nan
+    inside = MADEDensity(ordering="agnostic", max_iter=2, n_orderings=2, random_state=0)
+    density = TransformedDensity(StandardScaler(), inside).fit(X)
+    scores = density.score_samples(X)
+    assert np.isfinite(scores).all()
+    scaled = density.estimator_.score_samples(density.transformer_.transform(X))
+    each = np.log(density.transformer_.scale_)
+    np.testing.assert_allclose(scores, scaled - ~np.isnan(X) @ each)
+    with pytest.raises(ValueError, match="Input X contains NaN"):
+        TransformedDensity(StandardScaler(), GaussianMixture()).fit(X)
+
+
+CHECKED = TransformedDensity(
+    estimator=MADEDensity((4,), n_orderings=2, max_iter=2, device="cpu", random_state=0)
+)
+
+
+@pytest.mark.parametrize(
+    ("estimator", "check"),
+    [
+        pytest.param(e, check, id=check.func.__name__)
+        for e, check in estimator_checks_generator(CHECKED)
+    ],
+)
+def test_check_estimator(estimator, check, monkeypatch):
+    monkeypatch.setenv("SCIPY_ARRAY_API", "1")
+    check(estimator)
