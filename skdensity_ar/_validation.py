@@ -288,22 +288,29 @@ _NO_NUMBERS = (str, bytes, date, timedelta, np.datetime64, np.timedelta64)
 
 
 def check_columns(columns: Any, names: Sequence[Hashable], parameter: str) -> list[int]:
-    """Indices of columns that are named, or given by their index.
+    """Indices of columns: names, indices, or a flag for every column.
 
     Raises
     ------
     ValueError
         For a column that is not there; names those that are.
     """
-    if isinstance(columns, (str, numbers.Integral)) or not isinstance(
-        columns, Iterable
-    ):
+    single = isinstance(columns, (str, numbers.Integral))
+    if single or not isinstance(columns, Iterable):
         columns = [columns]
-    indices = []
+    columns, indices = list(columns), []
+    if columns and all(isinstance(c, (bool, np.bool_)) for c in columns):
+        if len(columns) == len(names):  # says of every column whether it is one
+            return np.flatnonzero(columns).tolist()
     for column in columns:
-        if column in names:
+        is_flag = isinstance(column, (bool, np.bool_))
+        if not is_flag and column in names:
             indices.append(list(names).index(column))
-        elif isinstance(column, numbers.Integral) and 0 <= int(column) < len(names):
+        elif (
+            not is_flag
+            and isinstance(column, numbers.Integral)
+            and 0 <= int(column) < len(names)
+        ):
             indices.append(int(column))
         else:
             raise ValueError(

@@ -129,19 +129,15 @@ class DensityImputer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
             Like X, its known cells as they were.
         """
         check_is_fitted(self)
-        reads_labels = self.estimator_.columns_.reads_labels
-        X = check_table(self, X, reset=False, reads_labels=reads_labels)
+        X = check_table(self, X, reset=False)
         filled = self.estimator_.impute(
             X, self.strategy, random_state=self.random_state
         )
         if not self.add_indicator:
             return filled
         flags = missing_cells(X)[:, self.indicator_features_]
-        return with_flags(filled, flags, self._indicator_names())
-
-    def _indicator_names(self) -> list[str]:
-        names = self.estimator_.columns_.names
-        return [f"missingindicator_{names[j]}" for j in self.indicator_features_]
+        names: Any = self.get_feature_names_out() if hasattr(X, "columns") else []
+        return with_flags(filled, flags, list(names[X.shape[1] :]))
 
     def get_feature_names_out(self, input_features=None) -> np.ndarray:
         """Names of the columns that `transform` returns.

@@ -101,9 +101,11 @@ class ConditionalQueries(BaseAutoregressiveDensity):
         generator = make_generator(random_state, self.module_.network.ordering.device)
         parts = []
         for _, codes, x, _ in self._blocks_of(X):
-            x = x[: len(codes)].repeat_interleave(n_samples, 0)
-            drawn = self.module_.complete(x, ~x.isnan(), generator)
-            parts.append(drawn.double().cpu().numpy())
+            size = max(1, len(x) // n_samples)
+            for some in x[: len(codes)].split(size):
+                some = some.repeat_interleave(n_samples, 0)
+                drawn = self.module_.complete(some, ~some.isnan(), generator)
+                parts.append(drawn.double().cpu().numpy())
         return self._draws(X, np.concatenate(parts), n_samples)
 
     def _draws(self, X: Any, codes: np.ndarray, n_samples: int) -> np.ndarray:

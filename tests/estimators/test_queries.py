@@ -74,11 +74,14 @@ def test_what_is_given_may_be_missing_in_some_rows(agnostic):
         np.testing.assert_allclose(found[which], alone, rtol=1e-5, atol=1e-6)
 
 
-@pytest.mark.parametrize("given", [[0], [0, 1], 0])
+@pytest.mark.parametrize(
+    "given", [[0], [0, 1], 0, np.array([True, True, False]), [np.int64(1), 0]]
+)
 def test_columns_that_come_first_are_given_exactly(in_order, given):
     X = rows(200, 1)
     found = in_order.score_samples(X, given=given)
     columns = np.atleast_1d(given)
+    columns = np.flatnonzero(columns) if columns.dtype == bool else columns
     others = in_order.score_features(X)[:, [d for d in range(3) if d not in columns]]
     np.testing.assert_allclose(found, others.sum(1), rtol=1e-6, atol=1e-6)
 
@@ -88,8 +91,11 @@ def test_columns_that_do_not_come_first_are_refused(in_order):
         in_order.score_samples(rows(5, 0), given=[1])
     with pytest.raises(ValueError, match="given names the column 'z', which X does"):
         in_order.score_samples(rows(5, 0), given="z")
-    with pytest.raises(ValueError, match="given names the column -1, which X does not"):
-        in_order.score_samples(rows(5, 0), given=-1)
+    for wrong in (-1, 3, True, [True, False], 1.5):
+        with pytest.raises(
+            ValueError, match=r"given names the column .*, which X does"
+        ):
+            in_order.score_samples(rows(5, 0), given=wrong)
 
 
 def test_an_ensemble_in_one_order_is_the_quotient_of_two_averages():
