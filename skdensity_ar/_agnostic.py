@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 
 import torch
@@ -90,18 +89,6 @@ class AgnosticModule(DensityModule):
             ranks, share = _prefixes(x.shape, i * D / _N_PREFIXES, generator)
             total = total + self._predicted(x, ranks, share, None).double()
         return total / _N_PREFIXES
-
-    def log_prob(
-        self,
-        x: Tensor,
-        context: Tensor | None = None,
-        *,
-        known: Tensor | None = None,
-        given: Tensor | None = None,
-    ) -> Tensor:
-        """log p(x_known | x_given) in nats, float64, (n,); see `member_log_prob`."""
-        members = self.member_log_prob(x, context, known=known, given=given)
-        return members.logsumexp(0) - math.log(self.n_orderings)
 
     def member_log_prob(
         self,

@@ -122,9 +122,14 @@ class DensityModule(nn.Module):
         params = self.network(u, context, noise=noise)
         return self.log_conditionals(params, z), log_jacobian
 
-    def log_prob(self, x: Tensor, context: Tensor | None = None) -> Tensor:
-        """log p(x) in nats, float64: (n, D) -> (n,)."""
-        members = self.member_log_prob(x, context)
+    def log_prob(
+        self, x: Tensor, context: Tensor | None = None, **cells: Tensor
+    ) -> Tensor:
+        """log p(x) in nats, float64: (n, D) -> (n,).
+
+        `cells` tell a module that takes missing ones of these.
+        """
+        members = self.member_log_prob(x, context, **cells)
         return members.logsumexp(0) - math.log(self.n_orderings)
 
     def member_log_prob(self, x: Tensor, context: Tensor | None = None) -> Tensor:

@@ -130,7 +130,7 @@ class BaseAutoregressiveDensity(
         """Make the network; `kwargs` are those that every network takes."""
 
     def _make_agnostic(self, n_inputs, n_params, ordering, **kwargs) -> EoNADE:
-        """Likewise, the one network of ordering="agnostic"."""
+        """Likewise, the networks of ordering="agnostic"."""
         direct = getattr(self, "direct_connections", False)
         n_networks = self._n_networks(len(ordering))
         kwargs = {"direct": direct, "n_networks": n_networks, **kwargs}
