@@ -2,14 +2,15 @@
 
 `fit_columns` decides the kind of every column. A fitted `Columns` turns a table into
 the float array that a module takes, {0, 1} for a binary column, codes 0 … K-1 for a
-categorical one (K: not seen in training), (x - center) / scale for a real one, and
-back. Scaling has the log-Jacobian -log scale.
+categorical or an ordinal one (K: not seen in training), integers for counts and
+(y - center) / scale for a real one, where y is x or, where x has bounds, its logit or
+logarithm; and back. Every cell of a real column has a log-Jacobian.
 """
 
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Hashable, Mapping
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from numbers import Integral, Real
 from typing import Any, ClassVar
@@ -17,6 +18,7 @@ from typing import Any, ClassVar
 import numpy as np
 from sklearn.preprocessing import OrdinalEncoder
 
+from skdensity_ar._bounds import OpenInterval
 from skdensity_ar._frames import (
     TABLES,
     column_dtype,
@@ -24,17 +26,31 @@ from skdensity_ar._frames import (
     container_of,
     missing_value,
     not_finite,
+    ordered_levels,
+    strictly_between,
 )
 from skdensity_ar.conditionals import (
+    BESIDE_ATOMS,
     CONDITIONALS,
     FARTHEST,
     ColumnSpec,
     Conditional,
     PointMass,
+    code_of_atom,
 )
 
 # Smallest scale of a mixture component, as a share of the column's spread.
 SCALE_FLOOR = 1e-4
+
+# Smallest scale of a component under integers, in their units: all mass is on one.
+_INTEGER_FLOOR = 0.025
+
+# Larger counts than this have no neighbours in float64; they score as this one does.
+_LARGEST_COUNT = 2.0**53
+
+# A categorical column of more labels than this, most rows with one of their own, looks
+# like the identifier of a row.
+_MANY_LABELS = 50
 
 
 @dataclass
@@ -60,9 +76,9 @@ class Column:
     reads_labels: ClassVar[bool] = False  # values that only a frame can hold
 
     @property
-    def log_scale(self) -> float:
-        """log |d x / d transformed|, in nats."""
-        return 0.0
+    def base_measure(self) -> str:
+        """With respect to what its conditional is a density."""
+        return "counting"
 
     def transform(self, values: np.ndarray) -> np.ndarray:
         """Values (n,) -> what the module takes, float64 (n,)."""
@@ -74,26 +90,82 @@ class Column:
 
 
 @dataclass
+class RawColumn(Column):
+    """Numbers as they are, for a conditional of a user's own."""
+
+    @property
+    def base_measure(self) -> str:
+        return f"that of {self.conditional.__name__}"
+
+
+@dataclass
 class RealColumn(Column):
-    """(x - center) / scale."""
+    """(y - center) / scale, where y is x without bounds; atoms have codes of their own.
+
+    Attributes
+    ----------
+    interval : OpenInterval
+        Where all values lie that are no atoms.
+    atoms : tuple of float
+        Values that have mass.
+    """
 
     center: float = 0.0
     scale: float = 1.0
+    interval: OpenInterval = field(default_factory=OpenInterval)
+    atoms: tuple[float, ...] = ()
 
     @property
-    def log_scale(self) -> float:
-        return float(np.log(self.scale))
+    def base_measure(self) -> str:
+        where = f" on {self.interval}" if self.interval.is_bounded else ""
+        atoms = f" + counting at {list(self.atoms)}" if self.atoms else ""
+        return f"Lebesgue{where}{atoms}"
 
     def transform(self, values: np.ndarray) -> np.ndarray:
-        values = _numbers(values, self.name)
+        numbers = _numbers(values, self.name)
+        if not self.atoms:
+            return self._standardised(numbers, FARTHEST)
+        is_other = ~is_any_of(values, self.atoms)
+        codes = np.empty(len(values))
+        codes[is_other] = self._standardised(numbers[is_other], BESIDE_ATOMS)
+        for k, atom in enumerate(self.atoms):
+            codes[is_any_of(values, (atom,))] = code_of_atom(k)
+        return codes
+
+    def _standardised(self, x: np.ndarray, farthest: float) -> np.ndarray:
+        self.check_inside(x)
         with np.errstate(over="ignore"):
-            z = (values - self.center) / self.scale
-        return np.clip(z, -FARTHEST, FARTHEST)
+            z = (self.interval.to_line(x) - self.center) / self.scale
+        return np.clip(z, -farthest, farthest)
+
+    def check_inside(self, x: np.ndarray) -> None:
+        bad = x[~self.interval.holds(x)]
+        if len(bad):
+            raise ValueError(
+                f"Column {self.name!r} holds {bad[0]}, which does not lie inside of its "
+                f"bounds {self.interval}; widen them, or drop such rows. Values that "
+                f"lie on a bound may be given mass: atoms={{{self.name!r}: {bad[0]}}}."
+            )
 
     def inverse(self, codes: np.ndarray) -> np.ndarray:
         limit = np.finfo(np.float64).max
         with np.errstate(over="ignore"):
-            return np.clip(codes * self.scale + self.center, -limit, limit)
+            y = codes * self.scale + self.center
+            x = np.clip(self.interval.from_line(y), -limit, limit)
+        if self.interval.is_bounded:
+            x = strictly_between(x, self.interval.low, self.interval.high, self.dtype)
+        for k, atom in enumerate(self.atoms):
+            x[codes == code_of_atom(k)] = atom
+        return x
+
+    def log_jacobian(self, codes: np.ndarray) -> np.ndarray:
+        """log |d code / d x| (n,) in nats; 0 for an atom, which has a mass."""
+        log_scale = np.log(self.scale)
+        y = codes * self.scale + self.center
+        log_jacobian = self.interval.log_slope(y) - log_scale
+        if not self.atoms:
+            return log_jacobian
+        return np.where(codes > BESIDE_ATOMS, 0.0, log_jacobian)
 
 
 @dataclass
@@ -101,6 +173,10 @@ class ConstantColumn(Column):
     """0 for the one value seen, 1 for any other."""
 
     value: float = 0.0
+
+    @property
+    def base_measure(self) -> str:
+        return f"counting at [{self.value}]"
 
     def transform(self, values: np.ndarray) -> np.ndarray:
         return (_numbers(values, self.name) != self.value).astype(np.float64)
@@ -132,28 +208,58 @@ class BinaryColumn(Column):
 
 
 @dataclass
+class CountColumn(Column):
+    """k - offset, so that float32 tells apart large counts that lie close together."""
+
+    offset: float = 0.0
+
+    def transform(self, values: np.ndarray) -> np.ndarray:
+        values = _integers(values, self.name, "count", _COUNT_REMEDY)
+        return np.minimum(values, _LARGEST_COUNT) - self.offset
+
+    def inverse(self, codes: np.ndarray) -> np.ndarray:
+        return codes + self.offset
+
+
+@dataclass
 class CategoryColumn(Column):
-    """Codes of the integers seen in training."""
+    """Codes of the integers seen in training, the rarest last where they are grouped.
+
+    Attributes
+    ----------
+    order : ndarray of int
+        The label, as the encoder counts them, that has each code.
+    """
 
     encoder: Any = None
+    order: Any = None
     handle_unknown: str = "score"
 
     def read(self, values: np.ndarray) -> np.ndarray:
-        return _integers(values, self.name)
+        return _integers(values, self.name, "categorical", _CATEGORY_REMEDY)
 
     def transform(self, values: np.ndarray) -> np.ndarray:
-        codes = self.encoder.transform(self.read(values)[:, None])[:, 0]
-        unseen = codes < 0
+        index = self.encoder.transform(self.read(values)[:, None])[:, 0].astype(int)
+        unseen = index < 0
         if self.handle_unknown == "error" and unseen.any():
             first = values[unseen].tolist()[0]
             raise ValueError(
                 f"Column {self.name!r} holds {first!r}, a category not seen in "
                 "training; handle_unknown='score' scores such rows low."
             )
-        return np.where(unseen, self.spec.n_categories, codes)
+        codes = np.argsort(self.order)[index]
+        return np.where(unseen, len(self.order), codes).astype(np.float64)
 
     def inverse(self, codes: np.ndarray) -> np.ndarray:
-        return self.encoder.categories_[0][codes.astype(np.intp)]
+        return self.encoder.categories_[0][self.order[codes.astype(np.intp)]]
+
+
+@dataclass
+class LevelColumn(CategoryColumn):
+    """Codes of numbers seen in training, in their order."""
+
+    def read(self, values: np.ndarray) -> np.ndarray:
+        return _numbers(values, self.name)
 
 
 @dataclass
@@ -195,14 +301,34 @@ class Columns:
         return [j for j, c in enumerate(self.columns) if isinstance(c, RealColumn)]
 
     @property
-    def log_jacobian(self) -> float:
-        """log |d standardised / d x| in nats, which every log-density gains."""
-        return float(self.log_jacobians.sum())
+    def linear(self) -> list[int]:
+        """Those of them that a linear prediction may be of: all without atoms."""
+        return [j for j in self.real if not self.columns[j].spec.n_atoms]
 
     @property
-    def log_jacobians(self) -> np.ndarray:
-        """Likewise, of every column, (D,)."""
-        return np.array([-c.log_scale for c in self.columns])
+    def mixtures(self) -> list[int]:
+        """The columns whose conditionals have components."""
+        supports = ("real", "count", "ordinal")
+        return [
+            j for j, c in enumerate(self.columns) if c.conditional.support in supports
+        ]
+
+    @property
+    def base_measure(self) -> dict[Hashable, str]:
+        """With respect to what the columns have densities."""
+        return {c.name: c.base_measure for c in self.columns}
+
+    def log_jacobians(self, codes: np.ndarray) -> np.ndarray:
+        """log |d code / d x| of cells (n, D) in nats, which their log-densities gain.
+
+        0 for cells that have a mass, and for those that are missing.
+        """
+        out = np.zeros(codes.shape)
+        for j in self.real:
+            column = self.columns[j]
+            assert isinstance(column, RealColumn)
+            out[:, j] = column.log_jacobian(codes[:, j])
+        return np.where(np.isnan(codes), 0.0, out)
 
     def transform(self, X: Any, *, with_missing: bool = False) -> np.ndarray:
         """Table (n, D) -> float64 (n, D), NaN where values may be missing.
@@ -247,12 +373,34 @@ class Columns:
         return TABLES[self.container](values, self.columns)
 
 
+@dataclass(frozen=True)
+class Asked:
+    """What is asked for of one column.
+
+    Attributes
+    ----------
+    choice : str or class
+        Its conditional.
+    interval : OpenInterval or None
+    atoms : tuple of float
+    max_categories : int or None
+    """
+
+    choice: Any
+    interval: OpenInterval | None = None
+    atoms: tuple[float, ...] = ()
+    max_categories: int | None = None
+
+
 def fit_columns(
     X: Any,
     *,
     conditional: Any,
     numeric: str,
     handle_unknown: str,
+    bounds: Any = None,
+    atoms: Any = None,
+    max_categories: int | None = None,
     with_missing: bool = False,
 ) -> Columns:
     """Learn the kind of every column, its categories or its center and scale.
@@ -265,28 +413,38 @@ def fit_columns(
     numeric : str
         What "auto" makes of numbers that are not all 0 or 1.
     handle_unknown : {"score", "error"}
+    bounds, atoms : dict by column, or None
+        The estimators' parameters, as is `max_categories`.
     with_missing : bool
         Whether cells may be missing; the others then tell of their column.
     """
     container = container_of(X)
     names = list(range(X.shape[1]) if container == "numpy" else X.columns)
-    columns, choices = [], _choices(conditional, names)
+    columns = []
+    asked = _asked(conditional, bounds, atoms, max_categories, names)
     if container == "numpy":  # what scikit-learn expects to be said first
-        for j, choice in enumerate(choices):
-            if (numeric if choice == "auto" else choice) == "categorical":
-                _refuse_negative(X[:, j], names[j])
-    for j, choice in enumerate(choices):
+        for j, of_column in enumerate(asked):
+            choice = numeric if of_column.choice == "auto" else of_column.choice
+            if choice in ("categorical", "count"):
+                _refuse_negative(X[:, j], names[j], choice)
+    for j, of_column in enumerate(asked):
         values, _ = _read(X, j, names[j], with_missing)
         if len(values) == 0:
             raise ValueError(
                 f"Column {names[j]!r} holds no value, all are missing; drop it."
             )
-        column = _fit_column(values, names[j], choice, numeric)
+        levels = ordered_levels(X, j)
+        column = _fit_column(values, names[j], of_column, numeric, levels)
         if container != "numpy":
             column.dtype = column_dtype(X, j)
         if isinstance(column, CategoryColumn):
             column.handle_unknown = handle_unknown
         columns.append(column)
+    _warn_of_constants(columns)
+    return Columns(columns, container)
+
+
+def _warn_of_constants(columns: Sequence[Column]) -> None:
     constant = [c.name for c in columns if isinstance(c, ConstantColumn)]
     if constant:
         warnings.warn(
@@ -296,7 +454,6 @@ def fit_columns(
             UserWarning,
             stacklevel=2,
         )
-    return Columns(columns, container)
 
 
 def _read(
@@ -309,23 +466,80 @@ def _read(
     return values, missing
 
 
-def _choices(conditional: Any, names: list[Hashable]) -> list[Any]:
-    """The conditional asked for, by column."""
-    if not isinstance(conditional, Mapping):
-        return [_checked(conditional, "conditional")] * len(names)
-    choices: list[Any] = ["auto"] * len(names)
-    for key, choice in conditional.items():
+def _asked(
+    conditional: Any,
+    bounds: Any,
+    atoms: Any,
+    max_categories: int | None,
+    names: list[Hashable],
+) -> list[Asked]:
+    """What is asked for, by column."""
+    if isinstance(conditional, Mapping):
+        choices = {
+            j: _checked(choice, f"conditional of column {names[j]!r}")
+            for j, choice in _by_column(conditional, "conditional", names).items()
+        }
+    else:
+        choices = dict.fromkeys(range(len(names)), _checked(conditional, "conditional"))
+    intervals = {
+        j: _interval(pair, names[j])
+        for j, pair in _by_column(bounds or {}, "bounds", names).items()
+    }
+    masses = {
+        j: _atoms(values, names[j])
+        for j, values in _by_column(atoms or {}, "atoms", names).items()
+    }
+    return [
+        Asked(
+            choices.get(j, "auto"), intervals.get(j), masses.get(j, ()), max_categories
+        )
+        for j in range(len(names))
+    ]
+
+
+def _by_column(given: Mapping, parameter: str, names: list[Hashable]) -> dict[int, Any]:
+    """The entries of a parameter by the positions of the columns that it names."""
+    by_column = {}
+    for key, value in given.items():
         if key in names:
             j = names.index(key)
         elif isinstance(key, Integral) and 0 <= int(key) < len(names):
             j = int(key)
         else:
             raise ValueError(
-                f"conditional names the column {key!r}, which X does not have; its "
+                f"{parameter} names the column {key!r}, which X does not have; its "
                 f"columns are {names}."
             )
-        choices[j] = _checked(choice, f"conditional of column {key!r}")
-    return choices
+        by_column[j] = value
+    return by_column
+
+
+def _interval(pair: Any, name: Hashable) -> OpenInterval:
+    try:
+        low, high = pair
+        low, high = -np.inf if low is None else low, np.inf if high is None else high
+        if not isinstance(low, str) and low < high:
+            return OpenInterval(float(low), float(high))
+    except (TypeError, ValueError):
+        pass
+    raise ValueError(
+        f"bounds of column {name!r} must be a pair of numbers (low, high), low < high, "
+        f"with None for an open side, got {pair!r}."
+    )
+
+
+def _atoms(values: Any, name: Hashable) -> tuple[float, ...]:
+    listed = [values] if isinstance(values, Real) else values
+    try:
+        atoms = tuple(float(v) for v in listed if isinstance(v, Real))
+        if 0 < len(set(atoms)) == len(listed) and np.isfinite(atoms).all():
+            return atoms
+    except TypeError:
+        pass
+    raise ValueError(
+        f"atoms of column {name!r} must be a number or a list of different numbers, "
+        f"got {values!r}."
+    )
 
 
 def _checked(choice: Any, what: str) -> Any:
@@ -340,56 +554,160 @@ def _checked(choice: Any, what: str) -> Any:
 
 
 def _fit_column(
-    values: np.ndarray, name: Hashable, choice: Any, numeric: str
+    values: np.ndarray, name: Hashable, asked: Asked, numeric: str, levels: Any
 ) -> Column:
+    choice = asked.choice
     if choice == "auto":
-        if values.dtype.kind == "O" and not _are_booleans(values):
+        if levels is not None:
+            choice = "ordinal"
+        elif values.dtype.kind == "O" and not _are_booleans(values):
             choice = "categorical"
         elif np.isin(values, (0, 1)).all():
             choice = "bernoulli"
         else:
             choice = numeric
     conditional: type[Conditional] = CONDITIONALS.get(choice, choice)
-    return _FIT[conditional.support](conditional, values, name)
+    if conditional.support != "real":
+        _refuse_what_is_for_real(asked, choice, name)
+    return _FIT[conditional.support](conditional, values, name, asked, levels)
 
 
-def _fit_binary(conditional, values, name) -> Column:
+def _refuse_what_is_for_real(asked: Asked, choice: Any, name: Hashable) -> None:
+    for parameter, value in (("bounds", asked.interval), ("atoms", asked.atoms)):
+        if value:
+            raise ValueError(
+                f"{parameter} are for real columns, but column {name!r} has the "
+                f"conditional {choice!r}; leave it out of {parameter}, or set "
+                f"conditional={{{name!r}: 'gaussian_mixture'}}."
+            )
+
+
+def _fit_binary(conditional, values, name, asked, levels) -> Column:
     value_type = bool if _are_booleans(values) else float
     column = BinaryColumn(name, conditional, value_type=value_type)
     column.transform(values)
     return column
 
 
-def _fit_category(conditional, values, name) -> Column:
+def _fit_category(conditional, values, name, asked, levels) -> Column:
     kind = LabelColumn if values.dtype.kind == "O" else CategoryColumn
     column = kind(name, conditional)
     encoder = OrdinalEncoder(handle_unknown="use_encoded_value", unknown_value=-1)
     try:
-        column.encoder = encoder.fit(column.read(values)[:, None])
+        index = encoder.fit_transform(column.read(values)[:, None])[:, 0].astype(int)
     except TypeError as error:
         types = sorted({type(v).__name__ for v in values})
         raise TypeError(
             f"Column {name!r} holds labels of several types, {types}; make them one, "
             f"for example by X[{name!r}].astype(str)."
         ) from error
-    column.spec = ColumnSpec(n_categories=len(column.encoder.categories_[0]))
+    counts = np.bincount(index)
+    n_kept, order = len(counts), np.arange(len(counts))
+    if asked.max_categories is None:
+        _warn_of_identifiers(counts, name)
+    elif len(counts) > asked.max_categories:
+        n_kept = asked.max_categories - 1
+        order = np.argsort(-counts, kind="stable")
+    rare = counts[order[n_kept:]]
+    column.encoder, column.order = encoder, order
+    column.spec = ColumnSpec(
+        n_categories=n_kept + bool(len(rare)), shares=tuple(rare / max(rare.sum(), 1))
+    )
     return column
 
 
-def _fit_real(conditional, values, name) -> Column:
-    values = _numbers(values, name)
-    if values.min() == values.max():
-        return ConstantColumn(name, PointMass, value=float(values[0]))
-    center, scale = _center_and_scale(values)
-    column = RealColumn(name, conditional, center=center, scale=scale)
-    width = _rounding_width(column.transform(values))
-    floor = max(SCALE_FLOOR, width / np.sqrt(12.0))
-    column.spec = ColumnSpec(scale_floor=float(floor))
+def _warn_of_identifiers(counts: np.ndarray, name: Hashable) -> None:
+    n_alone = int((counts == 1).sum())
+    if len(counts) > _MANY_LABELS and n_alone > counts.sum() / 2:
+        warnings.warn(
+            f"Column {name!r} has {len(counts)} labels, {n_alone} of which belong to "
+            "one row each: it looks like the identifier of a row, of which nothing can "
+            "be learnt. Drop it, or pool rare labels by max_categories=.",
+            UserWarning,
+            stacklevel=2,
+        )
+
+
+def _fit_ordinal(conditional, values, name, asked, levels) -> Column:
+    labels = values.dtype.kind == "O" and not _are_booleans(values)
+    if levels is None:
+        if labels and not all(isinstance(v, Real) for v in values):
+            raise ValueError(
+                f"conditional='ordinal' needs levels in an order, column {name!r} "
+                f"holds {values[0]!r}; make it an ordered categorical (pandas) or an "
+                "Enum (polars)."
+            )
+        levels = np.unique(values)
+    column = (LabelColumn if labels else LevelColumn)(name, conditional)
+    levels = column.read(np.asarray(levels))
+    column.encoder = OrdinalEncoder(
+        categories=[levels], handle_unknown="use_encoded_value", unknown_value=-1
+    ).fit(column.read(values)[:, None])
+    column.order = np.arange(len(levels))
+    center, scale = _integer_center_and_scale(column.transform(values))
+    column.spec = ColumnSpec(
+        n_categories=len(levels),
+        center=center,
+        scale=scale,
+        scale_floor=_INTEGER_FLOOR / scale,
+    )
     return column
 
 
-def _fit_raw(conditional, values, name) -> Column:
-    column = Column(name, conditional)
+def _fit_count(conditional, values, name, asked, levels) -> Column:
+    column = CountColumn(name, conditional)
+    center, scale = _integer_center_and_scale(column.transform(values))
+    column.offset = float(np.round(center))
+    column.spec = ColumnSpec(
+        center=center - column.offset,
+        scale=scale,
+        scale_floor=_INTEGER_FLOOR / scale,
+        first=-column.offset,
+    )
+    return column
+
+
+def _integer_center_and_scale(k: np.ndarray) -> tuple[float, float]:
+    """As of real values, but a step is at most two scales."""
+    if k.min() == k.max():
+        return float(k[0]), 0.5
+    center, scale = _center_and_scale(k)
+    return center, max(scale, 0.5)
+
+
+def _fit_real(conditional, values, name, asked, levels) -> Column:
+    numbers = _numbers(values, name)
+    if numbers.min() == numbers.max():
+        return ConstantColumn(name, PointMass, value=float(numbers[0]))
+    interval, atoms = asked.interval or OpenInterval(), asked.atoms
+    column = RealColumn(name, conditional, interval=interval, atoms=atoms)
+    others = numbers[~is_any_of(values, atoms)]
+    if len(others) == 0:
+        raise ValueError(
+            f"All values of column {name!r} are among its atoms {list(atoms)}; "
+            f"conditional={{{name!r}: 'categorical'}} is for such a column."
+        )
+    column.check_inside(others)
+    y = interval.to_line(others)
+    if y.min() == y.max():  # beside atoms: no spread is known
+        column.center, column.scale = float(y[0]), max(abs(float(y[0])), 1.0)
+    else:
+        column.center, column.scale = _center_and_scale(y)
+    floor = max(SCALE_FLOOR, _standardised_step(others, column) / np.sqrt(12.0))
+    column.spec = ColumnSpec(scale_floor=float(floor), n_atoms=len(atoms))
+    return column
+
+
+def _standardised_step(x: np.ndarray, column: RealColumn) -> float:
+    """The step of the grid that x was rounded to, in units of the codes; 0 of none."""
+    codes = column.transform(x)
+    if not column.interval.is_bounded:
+        return _rounding_width(codes)
+    return _rounding_width(x) * float(np.exp(np.median(column.log_jacobian(codes))))
+
+
+def _fit_raw(conditional, values, name, asked, levels) -> Column:
+    column = RawColumn(name, conditional)
     column.transform(values)
     return column
 
@@ -397,6 +715,8 @@ def _fit_raw(conditional, values, name) -> Column:
 _FIT: dict[str, Callable[..., Column]] = {
     "binary": _fit_binary,
     "category": _fit_category,
+    "ordinal": _fit_ordinal,
+    "count": _fit_count,
     "real": _fit_real,
     "raw": _fit_raw,
 }
@@ -458,24 +778,39 @@ def _are_booleans(values: np.ndarray) -> bool:
     )
 
 
-def _refuse_negative(values: np.ndarray, name: Hashable) -> None:
+def _refuse_negative(values: np.ndarray, name: Hashable, conditional: str) -> None:
     negative = values[values < 0]
     if len(negative):
         raise ValueError(
-            "Negative values in data: conditional='categorical' expects integers >= 0, "
-            f"got {negative[0]} in column {name!r}; shift or encode it "
+            f"Negative values in data: conditional={conditional!r} expects integers "
+            f">= 0, got {negative[0]} in column {name!r}; shift or encode it "
             "(sklearn.preprocessing.OrdinalEncoder), or use a mixture for real values."
         )
 
 
-def _integers(values: np.ndarray, name: Hashable) -> np.ndarray:
+_CATEGORY_REMEDY = (
+    "encode it (sklearn.preprocessing.OrdinalEncoder), or use MADEDensity or "
+    "RNADEDensity for real values."
+)
+_COUNT_REMEDY = "use a mixture for real values."
+
+
+def _integers(
+    values: np.ndarray, name: Hashable, conditional: str, remedy: str
+) -> np.ndarray:
     values = _numbers(values, name)
-    _refuse_negative(values, name)
+    _refuse_negative(values, name, conditional)
     broken = values[values != np.floor(values)]
     if len(broken):
         raise ValueError(
-            f"conditional='categorical' expects integers >= 0, got {broken[0]} in "
-            f"column {name!r}; encode it (sklearn.preprocessing.OrdinalEncoder), or "
-            "use MADEDensity or RNADEDensity for real values."
+            f"conditional={conditional!r} expects integers >= 0, got {broken[0]} in "
+            f"column {name!r}; {remedy}"
         )
     return values
+
+
+def is_any_of(values: np.ndarray, numbers: Sequence[float]) -> np.ndarray:
+    """Which values (n,) are these numbers, as the values' dtype holds them."""
+    if values.dtype.kind == "f":
+        return np.isin(values, np.array(numbers, dtype=values.dtype))
+    return np.isin(values.astype(np.float64), numbers)

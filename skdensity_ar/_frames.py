@@ -143,7 +143,23 @@ def column_values(X: Any, j: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def column_dtype(X: Any, j: int) -> Any:
-    return (X.dtypes.iloc if container_of(X) == "pandas" else X.dtypes)[j]
+    container = container_of(X)
+    if container == "numpy":
+        return X.dtype
+    return (X.dtypes.iloc if container == "pandas" else X.dtypes)[j]
+
+
+def ordered_levels(X: Any, j: int) -> np.ndarray | None:
+    """All levels of a column whose dtype gives them an order, in this order."""
+    container = container_of(X)
+    if container == "numpy":
+        return None
+    dtype = column_dtype(X, j)
+    if container == "pandas":
+        is_ordered = bool(getattr(dtype, "ordered", False))
+        return np.array(dtype.categories, dtype=object) if is_ordered else None
+    is_enum = str(dtype).startswith("Enum")
+    return np.array(dtype.categories.to_list(), dtype=object) if is_enum else None
 
 
 def not_finite(found: str, name: Hashable) -> str:
@@ -240,13 +256,39 @@ TABLES: dict[str, Callable[[list[np.ndarray], Sequence[FrameColumn]], Any]] = {
 }
 
 
+def strictly_between(
+    values: np.ndarray, low: float, high: float, dtype: Any
+) -> np.ndarray:
+    """Values as `dtype` holds them, moved off the bounds on which they then fall."""
+    target = _numpy_dtype(dtype)
+    if target is None or target.kind not in "iuf":
+        target = np.dtype(np.float64)
+    if target.kind == "f":
+        kind = target.type
+        lowest, highest = (
+            np.nextafter(kind(low), kind(np.inf)),
+            np.nextafter(kind(high), kind(-np.inf)),
+        )
+    else:
+        lowest, highest = np.floor(low) + 1.0, np.ceil(high) - 1.0
+    inside = _within(values, target).astype(np.float64)
+    return np.clip(inside, float(lowest), float(highest))
+
+
+def _numpy_dtype(dtype: Any) -> np.dtype | None:
+    """numpy's dtype of the same name; None for decimals, labels and no dtype."""
+    if dtype is None:
+        return None
+    try:
+        return np.dtype(re.split(r"[\[(]", str(dtype).lower())[0])
+    except TypeError:
+        return None
+
+
 def _within(values: np.ndarray, dtype: Any) -> np.ndarray:
     """Draws of a real column as the fitted frame's dtype can hold them."""
-    try:
-        target = np.dtype(re.split(r"[\[(]", str(dtype).lower())[0])
-    except TypeError:  # no dtype of numpy's: decimals, labels
-        return values
-    if values.dtype.kind != "f" or target.kind not in "iuf":
+    target = _numpy_dtype(dtype)
+    if target is None or values.dtype.kind != "f" or target.kind not in "iuf":
         return values
     if target.kind == "f":
         largest = np.finfo(target).max

@@ -19,6 +19,7 @@ FILES = sorted((ROOT / PACKAGE).rglob("*.py"))
 TORCH_SIDE = {"networks", "conditionals"}
 MIDDLE = {
     "_bijections",
+    "_bounds",
     "_columns",
     "_device",
     "_frames",
@@ -39,8 +40,9 @@ ALLOWED: dict[str, set[str]] = {
     "_module": TORCH_SIDE | {"_residuals"},
     "_agnostic": TORCH_SIDE | {"_module"},
     "_bijections": set(),
+    "_bounds": set(),
     "_frames": set(),
-    "_columns": {"_frames", "conditionals"},
+    "_columns": {"_bounds", "_frames", "conditionals"},
     "_device": set(),
     "_random": set(),
     "_validation": {"_frames"},

@@ -268,12 +268,12 @@ def steps_without_direct_connections(patch) -> None:
 
 
 def lost_jacobian(patch) -> None:
-    patch.setattr(Columns, "log_jacobian", property(lambda self: 0.0))
+    patch.setattr(Columns, "log_jacobians", lambda self, codes: np.zeros(codes.shape))
 
 
 def jacobian_of_the_wrong_sign(patch) -> None:
-    right = Columns.log_jacobian.fget
-    patch.setattr(Columns, "log_jacobian", property(lambda self: -right(self)))
+    right = Columns.log_jacobians
+    patch.setattr(Columns, "log_jacobians", lambda self, codes: -right(self, codes))
 
 
 def averaged_log_densities(patch) -> None:
@@ -555,8 +555,7 @@ def averaged_frame_by_frame(patch) -> None:
 
     def score_samples(self, X):
         log_p, lengths = self._member_log_prob(X)
-        totals = np.add.reduceat(right(log_p), np.cumsum(lengths) - lengths)
-        return totals + lengths * self.columns_.log_jacobian
+        return np.add.reduceat(right(log_p), np.cumsum(lengths) - lengths)
 
     patch.setattr(RNNRNADE, "score_samples", score_samples)
 

@@ -1,5 +1,6 @@
 """p(x_d | params): what the numbers of a network mean."""
 
+from skdensity_ar.conditionals._atoms import BESIDE_ATOMS, WithAtoms, code_of_atom
 from skdensity_ar.conditionals._base import ColumnSpec, Conditional
 from skdensity_ar.conditionals._bernoulli import Bernoulli
 from skdensity_ar.conditionals._categorical import UNSEEN_MASS, Categorical
@@ -15,6 +16,7 @@ from skdensity_ar.conditionals._mixtures import (
     compress,
 )
 from skdensity_ar.conditionals._point_mass import PointMass
+from skdensity_ar.conditionals._rounded import Count, Ordinal
 
 # A new family is one file and one line here.
 CONDITIONALS: dict[str, type[Conditional]] = {
@@ -23,10 +25,13 @@ CONDITIONALS: dict[str, type[Conditional]] = {
     "gaussian_mixture": GaussianMixture,
     "laplace_mixture": LaplaceMixture,
     "logistic_mixture": LogisticMixture,
+    "ordinal": Ordinal,
+    "count": Count,
 }
 
 __all__ = [
     "BACKGROUND_MASS",
+    "BESIDE_ATOMS",
     "CONDITIONALS",
     "FAR",
     "FARTHEST",
@@ -36,10 +41,14 @@ __all__ = [
     "Categorical",
     "ColumnSpec",
     "Conditional",
+    "Count",
     "GaussianMixture",
     "LaplaceMixture",
     "LogisticMixture",
     "Mixture",
+    "Ordinal",
     "PointMass",
+    "WithAtoms",
+    "code_of_atom",
     "compress",
 ]

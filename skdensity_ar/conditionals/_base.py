@@ -17,14 +17,28 @@ class ColumnSpec:
     Attributes
     ----------
     n_categories : int
-        Number of categories seen in the column; 0 where it has none.
+        Number of categories or levels of the column, a group of rare ones counting as
+        one; 0 where it has none.
+    shares : tuple of float
+        Of the labels in the group, which is the last category; none without a group.
     scale_floor : float
         Smallest scale of a mixture component, in the units of the standardised
         column.
+    center, scale : float
+        What standardises integers, which come as they are: (x - center) / scale.
+    first : float
+        The smallest integer that can be.
+    n_atoms : int
+        Single values of a real column that have mass.
     """
 
     n_categories: int = 0
+    shares: tuple[float, ...] = ()
     scale_floor: float = 0.0
+    center: float = 0.0
+    scale: float = 1.0
+    first: float = 0.0
+    n_atoms: int = 0
 
 
 class Conditional(nn.Module):
@@ -37,9 +51,10 @@ class Conditional(nn.Module):
 
     Attributes
     ----------
-    support : {"binary", "category", "real", "raw"}
+    support : {"binary", "category", "ordinal", "count", "real", "raw"}
         What the values are before they come here: {0, 1}; codes 0 … K-1 with K for
-        a category not seen in training; standardised numbers; numbers as they are.
+        a category not seen in training; likewise of levels in their order; integers
+        from `ColumnSpec.first` on; standardised numbers; numbers as they are.
     n_inputs : int
         Network inputs per column.
     n_direct : int or None
@@ -49,7 +64,7 @@ class Conditional(nn.Module):
         Parameters per column.
     """
 
-    support: ClassVar[Literal["binary", "category", "real", "raw"]]
+    support: ClassVar[Literal["binary", "category", "ordinal", "count", "real", "raw"]]
     n_inputs: int
     n_params: int
     n_direct: int | None = None
@@ -108,10 +123,14 @@ class Conditional(nn.Module):
 
     def select(self, index: int, member: int = 0) -> Conditional:
         """The conditional of one column of the block (a block of one)."""
-        if all(buffer is None for buffer in self._buffers.values()):
+        if all(buffer is None for buffer in self.buffers()):
             return self  # there is nothing that columns differ in
         one = type(self).__new__(type(self))
         one.__dict__ = {**self.__dict__}
+        one._modules = {
+            name: part.select(index, member) if isinstance(part, Conditional) else part
+            for name, part in self._modules.items()
+        }
         one._buffers = {}
         for name, buffer in self._buffers.items():
             if buffer is not None:

@@ -19,22 +19,41 @@ class Categorical(Conditional):
     p(k) = (1 - ε) softmax(logits)_k for the codes k = 0 … K-1, and p(K) = ε for the
     one further outcome "a category not seen in training", with ε = `UNSEEN_MASS`:
     the K + 1 outcomes sum to one. Sampling draws seen categories only.
+
+    Where `shares` are given, the last category is a group of R rare labels, coded
+    K-1 … K+R-2, with K+R-1 for "not seen"; each has its share of the group's mass.
+
+    Parameters
+    ----------
+    n_categories : int
+        K.
+    shares : Tensor of shape (R, D), optional
+        Of the labels in the group; they sum to one.
     """
 
     support = "category"
+    log_shares: Tensor | None
 
-    def __init__(self, n_categories: int):
+    def __init__(self, n_categories: int, shares: Tensor | None = None):
         super().__init__()
         self.n_inputs = self.n_params = n_categories
+        self.n_labels = n_categories + (0 if shares is None else len(shares) - 1)
+        self.register_buffer("log_shares", None if shares is None else shares.log())
 
     @classmethod
     def for_columns(
         cls, specs: Sequence[ColumnSpec], *, n_components: int
     ) -> Categorical:
-        return cls(specs[0].n_categories)
+        shares = None
+        if specs[0].shares:
+            each = [spec.shares for spec in specs]
+            shares = torch.tensor(each, dtype=torch.float64, device="cpu").T
+        return cls(specs[0].n_categories, shares)
 
     def encode(self, x: Tensor) -> Tensor:
         codes = torch.arange(self.n_inputs, dtype=x.dtype, device=x.device)
+        if self.log_shares is not None:
+            x = torch.where(x < self.n_labels, x.clamp(max=self.n_params - 1), x)
         return (x.unsqueeze(-1) == codes).to(x.dtype)  # an unseen category is all zeros
 
     def log_prob(self, params: Tensor, x: Tensor) -> Tensor:
@@ -42,16 +61,36 @@ class Categorical(Conditional):
         log_p = params.log_softmax(-1)
         codes, log_p = torch.broadcast_tensors(codes.unsqueeze(-1), log_p)
         seen = log_p.gather(-1, codes[..., :1].clamp(max=self.n_params - 1)).squeeze(-1)
-        unseen = codes[..., 0] == self.n_params
+        unseen = codes[..., 0] == self.n_labels
+        if self.log_shares is not None:
+            seen = seen + self._log_share(codes[..., 0]).to(seen.dtype)
         return (seen + math.log1p(-UNSEEN_MASS)).masked_fill(
             unseen, math.log(UNSEEN_MASS)
         )
 
+    def _log_share(self, codes: Tensor) -> Tensor:
+        """Of a label in its category, (..., D): 0 for those that are not grouped."""
+        assert self.log_shares is not None
+        R, D = self.log_shares.shape
+        rank = codes - (self.n_params - 1)
+        column = torch.arange(D, device=codes.device)
+        log_share = self.log_shares[rank.clamp(min=0, max=R - 1), column]
+        return log_share.masked_fill(rank < 0, 0.0)
+
     def sample(self, params: Tensor, generator: torch.Generator) -> Tensor:
-        return sample_index(params, generator).to(params.dtype)
+        code = sample_index(params, generator)
+        if self.log_shares is not None:
+            shares = self.log_shares.mT.expand(*code.shape, -1)
+            rank = sample_index(shares, generator)
+            code = torch.where(code == self.n_params - 1, code + rank, code)
+        return code.to(params.dtype)
 
     def center(self, params: Tensor, kind: str) -> Tensor:
-        return params.softmax(-1).mean(0).argmax(-1).to(params.dtype)
+        p = params.softmax(-1).mean(0)
+        if self.log_shares is None:
+            return p.argmax(-1).to(params.dtype)
+        rare = self.log_shares.exp().to(p.dtype).mT * p[..., -1:]
+        return torch.cat([p[..., :-1], rare], -1).argmax(-1).to(params.dtype)
 
     def initial_bias(self, x: Tensor) -> Tensor:
         counts = self.encode(x).sum(0)  # (D, K)

@@ -102,6 +102,9 @@ class BaseAutoregressiveDensity(
             Interval(Integral, 1, None, closed="left"),
         ],
         "handle_unknown": [StrOptions({"score", "error"})],
+        "bounds": [dict, None],
+        "atoms": [dict, None],
+        "max_categories": [Interval(Integral, 2, None, closed="left"), None],
         "max_iter": [StrOptions({"auto"}), Interval(Integral, 1, None, closed="left")],
         "batch_size": [
             StrOptions({"auto"}),
@@ -240,6 +243,7 @@ class BaseAutoregressiveDensity(
         def attributes(history: History) -> dict[str, Any]:
             return {
                 "columns_": columns,
+                "base_measure_": columns.base_measure,
                 "module_": module,
                 "ordering_": module.network.ordering.cpu().numpy(),
                 "score_kind_": module.score_kind,
@@ -340,6 +344,9 @@ class BaseAutoregressiveDensity(
             conditional=self.conditional,
             numeric=self._numeric,
             handle_unknown=self.handle_unknown,
+            bounds=self.bounds,
+            atoms=self.atoms,
+            max_categories=self.max_categories,
             with_missing=self._is_agnostic,
         )
 
@@ -355,7 +362,7 @@ class BaseAutoregressiveDensity(
         floors = np.array([c.spec.scale_floor for c in columns.columns])
         residuals = None  # what an ordering leaves is nothing to the other orderings
         if not self._is_agnostic:
-            residuals = fit_residuals(x, columns.real, orderings, floors)
+            residuals = fit_residuals(x, columns.linear, orderings, floors)
         blocks = self._blocks(columns, len(x), x.device)
         return self._density_module(
             blocks,
@@ -471,6 +478,7 @@ class BaseAutoregressiveDensity(
         takes_codes = self._numeric == "categorical" or self.conditional in (
             "bernoulli",
             "categorical",
+            "count",
         )
         tags.input_tags.categorical = takes_codes
         tags.input_tags.positive_only = takes_codes

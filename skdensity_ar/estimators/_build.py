@@ -13,7 +13,7 @@ from torch import Tensor
 from skdensity_ar._columns import Columns
 from skdensity_ar._device import free_memory
 from skdensity_ar._validation import InvalidParameterError
-from skdensity_ar.conditionals import Conditional
+from skdensity_ar.conditionals import Conditional, WithAtoms
 
 # Copies of every weight while training: itself, its gradient, Adam's two moments, the
 # running average and the best so far.
@@ -26,12 +26,16 @@ def conditional_blocks(
     """Group the columns that one call can evaluate; a conditional for each group."""
     groups: dict[tuple, list[int]] = {}
     for d, column in enumerate(columns.columns):
-        key = (column.conditional, column.spec.n_categories)
+        spec = column.spec
+        alone = d if spec.n_atoms else None
+        key = (column.conditional, spec.n_categories, len(spec.shares), alone)
         groups.setdefault(key, []).append(d)
     blocks = []
-    for (cls, _), members in groups.items():
+    for (cls, *_), members in groups.items():
         specs = [columns.columns[d].spec for d in members]
         conditional = cls.for_columns(specs, n_components=n_components)
+        if specs[0].n_atoms:
+            conditional = WithAtoms(conditional, specs[0].n_atoms)
         conditional = conditional.with_frequencies(n_frequencies).to(device)
         blocks.append((conditional, members))
     return blocks

@@ -33,12 +33,13 @@ class MADEDensity(TableDensity):
     activation : {{"relu", "logistic", "tanh"}}, default="relu"
         g.
     conditional : str, dict or class, default="auto"
-        p(x_d | params_d): "bernoulli", "categorical", "gaussian_mixture",
-        "laplace_mixture", "logistic_mixture" or a subclass of
-        `skdensity_ar.conditionals.Conditional`, for all columns or, by a dict, for
-        some of them by name or index. "auto" takes booleans and numbers that are all
-        0 or 1 as Bernoulli, other numbers as "gaussian_mixture" and the labels of a
-        frame as categorical.
+        p(x_d | params_d): "bernoulli", "categorical", "ordinal" (ordered levels),
+        "count" (integers >= 0), "gaussian_mixture", "laplace_mixture",
+        "logistic_mixture" or a subclass of `skdensity_ar.conditionals.Conditional`,
+        for all columns or, by a dict, for some of them by name or index. "auto" takes
+        booleans and numbers that are all 0 or 1 as Bernoulli, other numbers as
+        "gaussian_mixture", the labels of a frame as categorical and its ordered
+        categories as ordinal.
     {mixtures}
     direct_connections : bool, default=True
         Whether A is there.
@@ -95,6 +96,9 @@ class MADEDensity(TableDensity):
         ordering="natural",
         n_orderings="auto",
         handle_unknown="score",
+        bounds=None,
+        atoms=None,
+        max_categories=None,
         max_iter="auto",
         batch_size="auto",
         learning_rate="cosine",
@@ -124,6 +128,9 @@ class MADEDensity(TableDensity):
         self.ordering = ordering
         self.n_orderings = n_orderings
         self.handle_unknown = handle_unknown
+        self.bounds = bounds
+        self.atoms = atoms
+        self.max_categories = max_categories
         self.max_iter = max_iter
         self.batch_size = batch_size
         self.learning_rate = learning_rate

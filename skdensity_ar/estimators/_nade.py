@@ -9,6 +9,8 @@ from skdensity_ar.estimators._docs import shared_docs
 from skdensity_ar.estimators._tables import TableDensity
 from skdensity_ar.networks import NADE, EoNADE
 
+DISCRETE = ("bernoulli", "categorical", "ordinal", "count")
+
 
 @shared_docs
 class NADEDensity(TableDensity):
@@ -32,10 +34,11 @@ class NADEDensity(TableDensity):
         g.
     conditional : str, dict or class, default="auto"
         p(x_d | params_d): "bernoulli" for values in {{0, 1}}, "categorical" for
-        integers >= 0, or a subclass of `skdensity_ar.conditionals.Conditional`, for
+        integers >= 0, "ordinal" for ordered levels, "count" for integers >= 0 by the
+        mass of a rounded mixture, or a subclass of `skdensity_ar.conditionals.Conditional`, for
         all columns or, by a dict, for some of them by name or index. "auto" takes
         booleans and columns that are all 0 or 1 as Bernoulli, other integers and the
-        labels of a frame as categorical.
+        labels of a frame as categorical, ordered categories as ordinal.
     tied : bool, default=False
         Whether V = Wᵀ, as in the restricted Boltzmann machine; the first and the
         last hidden layer must then be of one size.
@@ -74,7 +77,7 @@ class NADEDensity(TableDensity):
 
     _parameter_constraints: ClassVar[dict] = {
         **TableDensity._parameter_constraints,
-        "conditional": [StrOptions({"auto", "bernoulli", "categorical"}), dict, type],
+        "conditional": [StrOptions({"auto", *DISCRETE}), dict, type],
         "tied": ["boolean"],
         "compile": ["boolean"],
     }
@@ -91,6 +94,9 @@ class NADEDensity(TableDensity):
         ordering="natural",
         n_orderings="auto",
         handle_unknown="score",
+        bounds=None,
+        atoms=None,
+        max_categories=None,
         max_iter="auto",
         batch_size="auto",
         learning_rate="cosine",
@@ -119,6 +125,9 @@ class NADEDensity(TableDensity):
         self.ordering = ordering
         self.n_orderings = n_orderings
         self.handle_unknown = handle_unknown
+        self.bounds = bounds
+        self.atoms = atoms
+        self.max_categories = max_categories
         self.max_iter = max_iter
         self.batch_size = batch_size
         self.learning_rate = learning_rate

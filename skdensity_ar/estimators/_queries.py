@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,7 @@ from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
 
 from skdensity_ar._device import threads_for
-from skdensity_ar._frames import column_values, rows_of, with_cells
+from skdensity_ar._frames import column_dtype, column_values, rows_of, with_cells
 from skdensity_ar._random import make_generator
 from skdensity_ar._validation import check_count
 from skdensity_ar.estimators._base import BaseAutoregressiveDensity
@@ -66,7 +67,8 @@ class ConditionalQueries(BaseAutoregressiveDensity):
             log_mean = np.logaddexp.reduce(totals, axis=0) - np.log(len(totals))
             remainder[rows] = np.maximum(log_mean - totals.mean(0), 0.0)
             equally = remainder[rows] / np.maximum(known.sum(1), 1)
-            shares = each.mean(0) + self.columns_.log_jacobians + equally[:, None]
+            shares = each.mean(0) + equally[:, None]
+            shares += self.columns_.log_jacobians(codes)
             out[rows] = np.where(known, shares, 0.0)
         return (out, remainder) if return_remainder else out
 
@@ -129,7 +131,9 @@ class ConditionalQueries(BaseAutoregressiveDensity):
         strategy : {"mean", "median", "mode", "sample"}, default="mean"
             Of p(x_d | known cells of the row), for every missing cell by itself;
             "sample" draws all of them together. A category has a mode, whichever of the
-            first three is asked for.
+            first three is asked for; a count or a level is rounded; in a column with
+            bounds the mean is that of what its mixture is of, mapped back; with atoms
+            the likeliest of these and of the other values comes first.
         random_state : int, RandomState instance or None, default=None
             Decides the draws of "sample".
 
@@ -165,6 +169,7 @@ class ConditionalQueries(BaseAutoregressiveDensity):
         for j, column in enumerate(self.columns_.columns):
             missing = column_values(X, j)[1]
             if missing.any():
+                column = replace(column, dtype=column_dtype(X, j))
                 values = column.inverse(codes[missing, j])
                 X = with_cells(X, j, missing, values)
         return X

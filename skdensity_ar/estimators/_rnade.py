@@ -40,8 +40,8 @@ class RNADEDensity(TableDensity):
         "gaussian_mixture", "laplace_mixture", "logistic_mixture" or a subclass of
         `skdensity_ar.conditionals.Conditional`, for all columns or, by a dict, for
         some of them by name or index. "auto" takes numbers as "gaussian_mixture",
-        booleans and columns that are all 0 or 1 as Bernoulli, and the labels of a
-        frame as categorical.
+        booleans and columns that are all 0 or 1 as Bernoulli, the labels of a frame
+        as categorical and its ordered categories as ordinal.
     {mixtures}
     {compile}
     {networks}
@@ -94,6 +94,9 @@ class RNADEDensity(TableDensity):
         ordering="natural",
         n_orderings="auto",
         handle_unknown="score",
+        bounds=None,
+        atoms=None,
+        max_categories=None,
         max_iter="auto",
         batch_size="auto",
         learning_rate="cosine",
@@ -123,6 +126,9 @@ class RNADEDensity(TableDensity):
         self.ordering = ordering
         self.n_orderings = n_orderings
         self.handle_unknown = handle_unknown
+        self.bounds = bounds
+        self.atoms = atoms
+        self.max_categories = max_categories
         self.max_iter = max_iter
         self.batch_size = batch_size
         self.learning_rate = learning_rate

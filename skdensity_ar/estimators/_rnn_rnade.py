@@ -73,11 +73,12 @@ class RNNRNADE(SequenceDensity):
     n_lags : int, default=3
         Frames that the linear prediction of real columns looks back; 0 for none.
     conditional : str, dict or class, default="auto"
-        "bernoulli", "categorical", "gaussian_mixture", "laplace_mixture",
-        "logistic_mixture" or a subclass of `skdensity_ar.conditionals.Conditional`,
-        for all columns or, by a dict, for some of them by name or index. "auto" takes
-        numbers as "gaussian_mixture", booleans and columns that are all 0 or 1 as
-        "bernoulli", and the labels of a frame as "categorical".
+        "bernoulli", "categorical", "ordinal", "count", "gaussian_mixture",
+        "laplace_mixture", "logistic_mixture" or a subclass of
+        `skdensity_ar.conditionals.Conditional`, for all columns or, by a dict, for
+        some of them by name or index. "auto" takes numbers as "gaussian_mixture",
+        booleans and columns that are all 0 or 1 as "bernoulli", the labels of a frame
+        as "categorical" and its ordered categories as "ordinal".
     n_components : int or "auto", default="auto"
         Components per mixture; "auto" is 5.
     bptt_length : int, default=100
@@ -157,6 +158,9 @@ class RNNRNADE(SequenceDensity):
         ordering="natural",
         n_orderings="auto",
         handle_unknown="score",
+        bounds=None,
+        atoms=None,
+        max_categories=None,
         max_iter="auto",
         batch_size="auto",
         learning_rate="cosine",
@@ -190,6 +194,9 @@ class RNNRNADE(SequenceDensity):
         self.ordering = ordering
         self.n_orderings = n_orderings
         self.handle_unknown = handle_unknown
+        self.bounds = bounds
+        self.atoms = atoms
+        self.max_categories = max_categories
         self.max_iter = max_iter
         self.batch_size = batch_size
         self.learning_rate = learning_rate
@@ -236,7 +243,7 @@ class RNNRNADE(SequenceDensity):
         check_memory(len(orderings), n_weights, layers, x.dtype, x.device)
 
         dropout = self._dropout(columns, len(x), len(orderings))
-        real = columns.real
+        real = columns.linear
         innovations, z = None, x
         if real and self.n_lags:
             floors = np.array([columns.columns[d].spec.scale_floor for d in real])
@@ -271,7 +278,7 @@ class RNNRNADE(SequenceDensity):
         recurrent, network = self.module_.recurrent, self.module_.network
         innovations = self.module_.innovations
         n_lags = 0 if innovations is None else innovations.n_lags
-        if not self.columns_.real:
+        if not self.columns_.linear:
             n_lags = self.n_lags  # which then decides nothing
         sizes = layer_sizes(self.recurrent_layer_sizes, "recurrent_layer_sizes")
         return {

@@ -138,7 +138,10 @@ class SequenceDensity(BaseAutoregressiveDensity):
 
     @torch.no_grad()
     def _member_log_prob(self, X: Any) -> tuple[np.ndarray, np.ndarray]:
-        """Return log p_e(x_t | x_<t) of members and frames, (E, N), and the lengths."""
+        """Return log p_e(x_t | x_<t) of members and frames, (E, N), and the lengths.
+
+        In the units of X: all members' frames have the same Jacobians.
+        """
         check_is_fitted(self)
         X, lengths = self._read(X, reset=False, columns=self.columns_)
         device = self.module_.network.ordering.device
@@ -154,14 +157,15 @@ class SequenceDensity(BaseAutoregressiveDensity):
             x = torch.as_tensor(codes, device=device)
             with threads_for(_SCORE_FRAMES * self.module_.n_weights):
                 log_p = self.module_.frame_log_prob(x, lengths[block], _SCORE_FRAMES)
-            out[:, begin:end] = log_p.cpu().numpy()
+            log_jacobian = self.columns_.log_jacobians(codes).sum(1)
+            out[:, begin:end] = log_p.cpu().numpy() + log_jacobian
         return out, lengths
 
     def _totals(self, X: Any) -> tuple[np.ndarray, np.ndarray]:
         """Return log p of every sequence, and the lengths."""
         log_p, lengths = self._member_log_prob(X)
         totals = np.add.reduceat(log_p, np.cumsum(lengths) - lengths, axis=1)
-        return _log_mean_exp(totals) + lengths * self.columns_.log_jacobian, lengths
+        return _log_mean_exp(totals), lengths
 
     def score_samples(self, X) -> np.ndarray:
         """Log-density of every sequence under the model, given its length.
@@ -214,7 +218,7 @@ class SequenceDensity(BaseAutoregressiveDensity):
             with np.errstate(invalid="ignore"):
                 steps = np.diff(prefixes, prepend=0.0)
             steps[np.isneginf(prefixes)] = -np.inf
-            out.append(steps + self.columns_.log_jacobian)
+            out.append(steps)
         return out
 
     def score(self, X, y=None) -> float:

@@ -101,12 +101,12 @@ class TableDensity(ConditionalQueries):
         return MIN_EPOCHS if len(columns.columns) == 1 else 160
 
     def _auto_components(self, columns: Columns, n_rows: int) -> int:
-        n_real = len(columns.real)
-        if n_real == 0 or _are_few(n_rows, columns):
+        n_mixtures = len(columns.mixtures)
+        if n_mixtures == 0 or _are_few(n_rows, columns):
             return 5
-        if len(columns.columns) == 1:
+        if len(columns.columns) == 1 and columns.real:
             return N_SETS * min(n_rows, _MOST_KERNELS)
-        return min(max(200 // n_real, 10), 30)
+        return min(max(200 // n_mixtures, 10), 30)
 
     def _auto_frequencies(self, columns: Columns, n_rows: int) -> int:
         if len(columns.columns) == 1:  # nothing comes after it
@@ -193,7 +193,7 @@ class TableDensity(ConditionalQueries):
         log_density : ndarray of shape (n_samples,)
             log p(x), or log p(others | given), in nats, float64, in the units of X: a
             density with respect to Lebesgue measure for real columns, a mass for the
-            others. Of a row with missing cells that of what is known, 0 where nothing
+            others and for atoms (see `base_measure_`). Of a row with missing cells that of what is known, 0 where nothing
             is.
 
         Raises
@@ -211,10 +211,8 @@ class TableDensity(ConditionalQueries):
             if not self._is_agnostic:
                 self._check_come_first(is_given)
         for begin, codes, x, cells in self._blocks_of(X):
-            log_jacobian: Any = self.columns_.log_jacobian
-            if cells or is_given.any():
-                asked = ~np.isnan(codes) & ~is_given
-                log_jacobian = asked @ self.columns_.log_jacobians
+            log_jacobians = self.columns_.log_jacobians(codes)
+            log_jacobian = np.where(is_given, 0.0, log_jacobians).sum(1)
             with threads_for(len(x) * self.module_.n_weights):
                 if is_given.any():
                     columns = torch.as_tensor(is_given, device=x.device)

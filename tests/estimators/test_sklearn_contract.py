@@ -532,7 +532,9 @@ def test_X_val_is_what_early_stopping_watches():
     density = small(RNADEDensity, n_orderings=1, max_iter=30).fit(X, X_val=X_val)
     # The weights are those of the epoch that scored X_val highest. Training scores
     # standardised columns.
-    best_score = max(density.validation_scores_) + density.columns_.log_jacobian
+    best_score = (
+        max(density.validation_scores_) + density.columns_.log_jacobians(X[:1]).sum()
+    )
     assert density.score(X_val) == pytest.approx(best_score)
     best = int(np.argmax(density.validation_scores_)) + 1
     assert density.history_.best_iter == [best]

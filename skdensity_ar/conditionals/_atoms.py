@@ -1,0 +1,128 @@
+"""A real column some values of which have mass."""
+
+from __future__ import annotations
+
+from typing import Self
+
+import torch
+from torch import Tensor
+
+from skdensity_ar.conditionals._base import Conditional
+from skdensity_ar.conditionals._categorical import sample_index
+
+# Atom k has the code `ATOM` + k 2²³, which float32 holds exactly and nothing else has:
+# the other values of such a column are held within ± `BESIDE_ATOMS`.
+ATOM, _STEP = 2.0**46, 2.0**23
+BESIDE_ATOMS = ATOM / 2.0
+
+
+class WithAtoms(Conditional):
+    """p(a_k) = π_k for J atoms, (1 - Σ_k π_k) f(x) for all other values x.
+
+    A density with respect to Lebesgue measure plus a unit mass on each atom; π is a
+    softmax of J + 1 logits, the first of which is that of the others, and f is a
+    conditional of real values. Columns have atoms of their own, so this is one of a
+    single column.
+
+    Parameters
+    ----------
+    others : Conditional
+        f.
+    n_atoms : int
+        J.
+    """
+
+    support = "real"
+
+    def __init__(self, others: Conditional, n_atoms: int):
+        super().__init__()
+        self.others = others
+        self.n_atoms = n_atoms
+        self.n_inputs = others.n_inputs + n_atoms
+        self.n_params = others.n_params + n_atoms + 1
+        direct = others.n_inputs if others.n_direct is None else others.n_direct
+        self.n_direct = direct + n_atoms
+
+    @property
+    def n_components(self) -> int | None:
+        return getattr(self.others, "n_components", None)
+
+    @property
+    def n_frequencies(self) -> int | None:
+        return getattr(self.others, "n_frequencies", None)
+
+    def split(self, params: Tensor) -> tuple[Tensor, Tensor]:
+        """Parameters -> logits of π (..., 1, J + 1), and those of f."""
+        n = self.n_atoms + 1
+        return params[..., :n], params[..., n:]
+
+    def encode(self, x: Tensor) -> Tensor:
+        """Which atom it is, one-hot, beside what f shows: zeros for an atom."""
+        atom = atom_of(x)
+        u = self.others.encode(_without_atoms(x)) * (atom < 0).unsqueeze(-1)
+        k = torch.arange(self.n_atoms, device=x.device)
+        one_hot = (atom.unsqueeze(-1) == k).to(x.dtype)
+        n_direct = self.n_direct - self.n_atoms
+        return torch.cat([u[..., :n_direct], one_hot, u[..., n_direct:]], -1)
+
+    def log_prob(self, params: Tensor, x: Tensor) -> Tensor:
+        logits, of_others = self.split(params)
+        log_pi = logits.log_softmax(-1)
+        part = (atom_of(x) + 1).expand(log_pi.shape[:-1]).unsqueeze(-1)
+        log_p = self.others.log_prob(of_others, _without_atoms(x))
+        is_other = part.squeeze(-1) == 0
+        return log_pi.gather(-1, part).squeeze(-1) + torch.where(is_other, log_p, 0.0)
+
+    def sample(self, params: Tensor, generator: torch.Generator) -> Tensor:
+        logits, of_others = self.split(params)
+        part = sample_index(logits, generator)
+        x = self.others.sample(of_others, generator)
+        return self._value(part, x.clamp(-BESIDE_ATOMS, BESIDE_ATOMS))
+
+    def center(self, params: Tensor, kind: str) -> Tensor:
+        """The likeliest of the atoms and the others; of the others as `kind` says."""
+        logits, of_others = self.split(params)
+        part = logits.softmax(-1).mean(0).argmax(-1)
+        return self._value(part, self.others.center(of_others, kind))
+
+    def _value(self, part: Tensor, x: Tensor) -> Tensor:
+        return torch.where(part == 0, x, code_of_atom(part.to(x.dtype) - 1.0))
+
+    def initial_bias(self, x: Tensor) -> Tensor:
+        atom = atom_of(x)[:, 0]
+        counts = torch.bincount(atom + 1, minlength=self.n_atoms + 1).to(x.dtype)
+        logits = ((counts + 0.5) / (counts + 0.5).sum()).log()
+        of_others = self.others.initial_bias(self._others_of(x))
+        return torch.cat([logits.unsqueeze(0), of_others], -1)
+
+    def adapted(self, x: Tensor) -> Self:
+        return self._of(self.others.adapted(self._others_of(x)))
+
+    def divided(self, by: Tensor) -> Self:
+        return self._of(self.others.divided(by))
+
+    def with_frequencies(self, n_frequencies: int) -> Self:
+        return self._of(self.others.with_frequencies(n_frequencies))
+
+    def _of(self, others: Conditional) -> Self:
+        return type(self)(others, self.n_atoms)
+
+    def _others_of(self, x: Tensor) -> Tensor:
+        """Of one column (..., n, 1) the rows with other values, the same for all."""
+        is_other = atom_of(x.view(-1, *x.shape[-2:])[0, :, 0]) < 0
+        rest = x[..., is_other, :]
+        return rest if rest.shape[-2] else torch.zeros_like(x[..., :1, :])
+
+
+def code_of_atom(k: Tensor) -> Tensor:
+    """What stands for the k-th atom in a column."""
+    return ATOM + k * _STEP
+
+
+def atom_of(x: Tensor) -> Tensor:
+    """Which atom a code stands for, -1 for a value that is none."""
+    return torch.where(x >= ATOM, (x - ATOM) / _STEP, -1.0).long()
+
+
+def _without_atoms(x: Tensor) -> Tensor:
+    return torch.where(x >= ATOM, 0.0, x)
