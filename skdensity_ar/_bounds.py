@@ -58,8 +58,8 @@ class OpenInterval:
             return -y
         if np.isinf(self.low):
             return y
-        # dy / dx = width / ((x - low) (high - x))
-        both = np.logaddexp(0.0, y) + np.logaddexp(0.0, -y)
+        # width / ((x - low) (high - x)) = (1 + exp(-y)) (1 + exp(y)) / width
+        both = np.abs(y) + 2.0 * np.log1p(np.exp(-np.abs(y)))
         return both - np.log(self.high - self.low)
 
     def __str__(self) -> str:

@@ -142,7 +142,7 @@ class RealColumn(Column):
         bad = x[~self.interval.holds(x)]
         if len(bad):
             raise ValueError(
-                f"Column {self.name!r} holds {bad[0]}, which does not lie inside of its "
+                f"Column {self.name!r} holds {bad[0]}, which does not lie inside its "
                 f"bounds {self.interval}; widen them, or drop such rows. Values that "
                 f"lie on a bound may be given mass: atoms={{{self.name!r}: {bad[0]}}}."
             )

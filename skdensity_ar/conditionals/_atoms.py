@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Self
+from typing import Any, Self
 
 import torch
 from torch import Tensor
@@ -40,8 +40,8 @@ class WithAtoms(Conditional):
         self.n_atoms = n_atoms
         self.n_inputs = others.n_inputs + n_atoms
         self.n_params = others.n_params + n_atoms + 1
-        direct = others.n_inputs if others.n_direct is None else others.n_direct
-        self.n_direct = direct + n_atoms
+        self.n_seen = others.n_inputs if others.n_direct is None else others.n_direct
+        self.n_direct = self.n_seen + n_atoms
 
     @property
     def n_components(self) -> int | None:
@@ -62,8 +62,7 @@ class WithAtoms(Conditional):
         u = self.others.encode(_without_atoms(x)) * (atom < 0).unsqueeze(-1)
         k = torch.arange(self.n_atoms, device=x.device)
         one_hot = (atom.unsqueeze(-1) == k).to(x.dtype)
-        n_direct = self.n_direct - self.n_atoms
-        return torch.cat([u[..., :n_direct], one_hot, u[..., n_direct:]], -1)
+        return torch.cat([u[..., : self.n_seen], one_hot, u[..., self.n_seen :]], -1)
 
     def log_prob(self, params: Tensor, x: Tensor) -> Tensor:
         logits, of_others = self.split(params)
@@ -114,8 +113,8 @@ class WithAtoms(Conditional):
         return rest if rest.shape[-2] else torch.zeros_like(x[..., :1, :])
 
 
-def code_of_atom(k: Tensor) -> Tensor:
-    """What stands for the k-th atom in a column."""
+def code_of_atom(k: Any) -> Any:
+    """What stands for the k-th atom in a column, of a number or a tensor of them."""
     return ATOM + k * _STEP
 
 

@@ -53,17 +53,17 @@ n_orderings : int or "auto", default="auto"
     drawn orderings by which the networks score and sample. "auto" is 8 for tables with
     real columns and fewer than 10000 rows, otherwise 4; 1 for a single column.
 handle_unknown : {"score", "error"}, default="score"
-    What scoring does with a category or a level not seen in `fit`: give it the mass 1e-6 kept
-    for it, or raise an error.
+    What scoring does with a category or a level not seen in `fit`: give it the mass
+    1e-6 kept for it, or raise an error.
 bounds : dict or None, default=None
-    For real columns whose values all lie between known ones: {{column: (low, high)}} by
+    For real columns whose values all lie between known ones: {column: (low, high)} by
     name or index, None for an open side. The mixture is then one of the logarithm of
     the distance to the bound, or of the logit between two, and its density, with the
     Jacobian of that map, has all its mass strictly inside.
 atoms : dict or None, default=None
-    For real columns of which single values have mass: {{column: value or values}}. The
+    For real columns of which single values have mass: {column: value or values}. The
     log-density of such a value is the logarithm of its mass. Atoms may lie on a bound
-    or beyond it: bounds={{c: (0, None)}}, atoms={{c: 0}} is the positive column with
+    or beyond it: bounds={c: (0, None)}, atoms={c: 0} is the positive column with
     zeros. Never assumed unless asked for.
 max_categories : int or None, default=None
     Categorical columns with more labels keep the most frequent max_categories - 1 of

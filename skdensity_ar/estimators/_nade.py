@@ -35,10 +35,11 @@ class NADEDensity(TableDensity):
     conditional : str, dict or class, default="auto"
         p(x_d | params_d): "bernoulli" for values in {{0, 1}}, "categorical" for
         integers >= 0, "ordinal" for ordered levels, "count" for integers >= 0 by the
-        mass of a rounded mixture, or a subclass of `skdensity_ar.conditionals.Conditional`, for
-        all columns or, by a dict, for some of them by name or index. "auto" takes
-        booleans and columns that are all 0 or 1 as Bernoulli, other integers and the
-        labels of a frame as categorical, ordered categories as ordinal.
+        mass of a rounded mixture, or a subclass of
+        `skdensity_ar.conditionals.Conditional`, for all columns or, by a dict, for some
+        of them by name or index. "auto" takes booleans and columns that are all 0 or 1
+        as Bernoulli, other integers and the labels of a frame as categorical, ordered
+        categories as ordinal.
     tied : bool, default=False
         Whether V = Wᵀ, as in the restricted Boltzmann machine; the first and the
         last hidden layer must then be of one size.

@@ -193,8 +193,8 @@ class TableDensity(ConditionalQueries):
         log_density : ndarray of shape (n_samples,)
             log p(x), or log p(others | given), in nats, float64, in the units of X: a
             density with respect to Lebesgue measure for real columns, a mass for the
-            others and for atoms (see `base_measure_`). Of a row with missing cells that of what is known, 0 where nothing
-            is.
+            others and for atoms (see `base_measure_`). Of a row with missing cells that
+            of what is known, 0 where nothing is.
 
         Raises
         ------
