@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Hashable, Sequence
+from datetime import date, time, timedelta
 from typing import Any, Protocol
 
 import numpy as np
 
 # How dtypes of pandas and polars begin whose values are labels.
 _LABELS = ("cat", "dictionary", "enum", "large_string", "object", "str")
+
+
+# What a column of objects must not hold: as labels they would lose their order.
+_DATES = (date, time, timedelta, np.datetime64, np.timedelta64)
 
 
 class FrameColumn(Protocol):
@@ -127,19 +132,27 @@ def column_values(X: Any, j: int) -> tuple[np.ndarray, np.ndarray]:
         column = column[~missing] if is_pandas else column.filter(~missing)
     values = column.to_numpy()
     if kind.startswith(_LABELS):
-        return values.astype(object), missing
+        values = values.astype(object)
+        dates = [v for v in values if isinstance(v, _DATES)]
+        if dates and kind.startswith("object"):
+            raise TypeError(_wrong_dtype(name, type(dates[0]).__name__))
+        return values, missing
     if kind.startswith("decimal"):
         return values.astype(np.float64), missing
     if values.dtype.kind not in "biuf":
-        raise TypeError(
-            f"Column {name!r} has dtype {kind}; a density takes numbers, booleans, "
-            "strings and categories. Convert it, dates to days since a reference date."
-        )
+        raise TypeError(_wrong_dtype(name, kind))
     if values.dtype.kind == "f" and (nan := np.isnan(values)).any():
         missing = missing.copy()  # polars tells NaN from null
         missing[~missing] = nan
         values = values[~nan]
     return values, missing
+
+
+def _wrong_dtype(name: Hashable, kind: str) -> str:
+    return (
+        f"Column {name!r} has dtype {kind}; a density takes numbers, booleans, strings "
+        "and categories. Convert it, dates to days since a reference date."
+    )
 
 
 def column_dtype(X: Any, j: int) -> Any:

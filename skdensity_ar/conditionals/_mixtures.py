@@ -241,8 +241,12 @@ class Mixture(Conditional):
             )
         return 0.5 * (low + high)
 
+    def without_units(self) -> Mixture:
+        """The mixture as it is before it is adapted to columns."""
+        return self._replaced()
+
     def adapted(self, x: Tensor) -> Mixture:
-        one = self._replaced()
+        one = self.without_units()
         units = [self._units(x_e) for x_e in x.view(-1, *x.shape[-2:])]
         one.unit = torch.stack(units).unsqueeze(1)
         return one

@@ -15,6 +15,10 @@ from skdensity_ar.conditionals._categorical import UNSEEN_MASS
 from skdensity_ar.conditionals._mixtures import FARTHEST, LogisticMixture
 
 
+# The weights of components start where so many steps of EM on so many rows lead.
+_STEPS, _MAX_ROWS, _SMALLEST_SHARE = 30, 2**12, 1e-4
+
+
 class Rounded(Conditional):
     """p(k) = F(k + ½) - F(k - ½), where F is the cdf of a mixture on standardised k.
 
@@ -101,24 +105,43 @@ class Rounded(Conditional):
         return self.mixture.encode(self._standardised(x))
 
     def log_prob(self, params: Tensor, x: Tensor) -> Tensor:
-        # The half above k is, bit for bit, the half below k + 1.
-        lower, upper = self._standardised(x - 0.5), self._standardised(x + 0.5)
-        is_first = x <= self.first.to(x.dtype)
-        is_last = x >= self.last.to(x.dtype)
-        width = self.spread.reciprocal().to(x.dtype)
-        z_alpha, mu, sigma = self.mixture.split(params)
-        inside = (-torch.expm1(-width.unsqueeze(-1) / sigma)).log()
-        below = logsigmoid((upper.unsqueeze(-1) - mu) / sigma)
-        above = logsigmoid((mu - lower.unsqueeze(-1)) / sigma)
-        below, above = _zero(below, is_last), _zero(above, is_first)
-        inside = _zero(inside, is_first | is_last)
-        log_p = (z_alpha + below + above + inside).logsumexp(-1)
+        z_alpha = self.mixture.split(params)[0]
+        log_p = (z_alpha + self._log_parts(params, x)).logsumexp(-1)
         log_p = log_p - z_alpha.logsumexp(-1)
         background = self.mixture.background
         if background == 0.0:
             return log_p
-        far = math.log(background) + _log_cauchy(lower, upper, width, is_first, is_last)
+        far = math.log(background) + self._log_background(x)
         return torch.logaddexp(log_p + math.log1p(-background), far)
+
+    def _log_parts(self, params: Tensor, x: Tensor) -> Tensor:
+        """The log-masses of x (..., D) in all components, (..., D, K)."""
+        # The half above k is, bit for bit, the half below k + 1.
+        lower, upper = self._standardised(x - 0.5), self._standardised(x + 0.5)
+        is_first, is_last = self._at_ends(x)
+        _, mu, sigma = self.mixture.split(params)
+        inside = (-torch.expm1(-self._width(x).unsqueeze(-1) / sigma)).log()
+        below = logsigmoid((upper.unsqueeze(-1) - mu) / sigma)
+        above = logsigmoid((mu - lower.unsqueeze(-1)) / sigma)
+        below, above = _zero(below, is_last), _zero(above, is_first)
+        return below + above + _zero(inside, is_first | is_last)
+
+    def _log_background(self, x: Tensor) -> Tensor:
+        """The log-mass of x (..., D) in a standard Cauchy density."""
+        lower, upper = self._standardised(x - 0.5), self._standardised(x + 0.5)
+        is_first, is_last = self._at_ends(x)
+        width = torch.where(is_first | is_last, 1.0, self._width(x))
+        place = torch.where(is_last, lower, 1.0 + lower * upper)
+        place = torch.where(is_first, -upper, place)
+        angle = torch.atan2(width, place).masked_fill(is_first & is_last, math.pi)
+        return angle.log() - math.log(math.pi)
+
+    def _at_ends(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Where a cell has no lower, and where it has no upper end."""
+        return x <= self.first.to(x.dtype), x >= self.last.to(x.dtype)
+
+    def _width(self, like: Tensor) -> Tensor:
+        return self.spread.reciprocal().to(like.dtype)
 
     def cdf(self, params: Tensor, x: Tensor) -> Tensor:
         """P(X ≤ x | params), (..., D, n_params), (..., D) -> (..., D)."""
@@ -141,17 +164,38 @@ class Rounded(Conditional):
             return self.quantile(params, 0.5)
         if kind == "mean":
             return self._rounded(self.mixture.center(params, "mean"))
-        means = self._rounded(self.mixture.split(params)[1].mT).mT  # (E, ..., D, K)
-        best = means[0, ..., 0]
-        highest = torch.full_like(best, -torch.inf)
-        for k in means.movedim(-1, 1).flatten(0, 1):
+        candidates = self._candidates(params)
+        best, highest = candidates[0], torch.full_like(candidates[0], -torch.inf)
+        for k in candidates:
             log_p = self.log_prob(params, k.expand(params.shape[:-1])).logsumexp(0)
             best = torch.where(log_p > highest, k, best)
             highest = torch.maximum(log_p, highest)
         return best
 
+    def _candidates(self, params: Tensor) -> Tensor:
+        """Where masses (E, ..., D, P) may be highest, (n, ..., D)."""
+        means = self._rounded(self.mixture.split(params)[1].mT).mT  # (E, ..., D, K)
+        means = means.movedim(-1, 1).flatten(0, 1)
+        n_values = float((self.last - self.first).max()) + 1.0
+        if n_values > len(means) + 1:
+            return torch.cat([means, self.first.to(means).expand_as(means[:1])])
+        steps = torch.arange(int(n_values), dtype=means.dtype, device=means.device)
+        values = self.first.to(means) + steps.unsqueeze(-1)  # (n, D)
+        shape = (len(steps), *[1] * (means.dim() - 2), means.shape[-1])
+        return values.view(shape).expand(-1, *means.shape[1:])
+
     def initial_bias(self, x: Tensor) -> Tensor:
-        return self.mixture.initial_bias(self._standardised(x))
+        z = self._standardised(x)
+        params = self.mixture.initial_bias(z)
+        # Components are where densities of x would start; weigh them as masses.
+        plain = self._of(self.mixture.without_units())
+        x = x[:: 1 + (len(x) - 1) // _MAX_ROWS]
+        log_parts = plain._log_parts(plain.mixture.initial_bias(z), x)  # (n, D, K)
+        z_alpha = torch.zeros_like(log_parts[0])
+        for _ in range(_STEPS):
+            shares = (log_parts + z_alpha).softmax(-1).mean(0)
+            z_alpha = shares.clamp(min=_SMALLEST_SHARE).log()
+        return torch.cat([z_alpha, params[..., self.n_components :]], -1)
 
     def _rounded(self, z: Tensor) -> Tensor:
         """The integers that standardised numbers (..., D) are rounded to."""
@@ -195,15 +239,3 @@ class Ordinal(Rounded):
 def _zero(log_p: Tensor, at_end: Tensor) -> Tensor:
     """Factors of 1 where a cell has no such end."""
     return log_p.masked_fill(at_end.unsqueeze(-1), 0.0)
-
-
-def _log_cauchy(
-    lower: Tensor, upper: Tensor, width: Tensor, is_first: Tensor, is_last: Tensor
-) -> Tensor:
-    """log of a standard Cauchy's mass between the ends of a cell that are there."""
-    one = torch.ones_like(lower)
-    y = torch.where(is_first | is_last, one, width)
-    x = torch.where(is_last, lower, 1.0 + lower * upper)
-    x = torch.where(is_first, -upper, x)
-    angle = torch.atan2(y, x).masked_fill(is_first & is_last, math.pi)
-    return angle.log() - math.log(math.pi)
