@@ -67,7 +67,9 @@ def start_of_column(
     ordered = (x if len(rest) == 0 else rest).sort().values
     k = K - len(heaps)
     are_many = K >= _MANY and len(ordered) >= 2 * _FOLDS
-    alpha, mu, sigma = _kernels(ordered, k, log_prob) if are_many else _even(ordered, k)
+    alpha, mu, sigma = (
+        _kernels(ordered, k, log_prob) if are_many else even_start(ordered, k)
+    )
     return (
         torch.cat([shares, alpha * max(len(rest), 1) / len(x)]),
         torch.cat([heaps, mu]),
@@ -79,8 +81,8 @@ def _thinned(x: Tensor) -> Tensor:
     return x[:: 1 + (len(x) - 1) // _MAX_ROWS].double()
 
 
-def _even(ordered: Tensor, k: int) -> tuple[Tensor, Tensor, Tensor]:
-    """Equal weights, quantiles and widths at which neighbours overlap, each (k,)."""
+def even_start(ordered: Tensor, k: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Of k components on sorted values: equal weights, quantiles and widths at which neighbours overlap, each (k,)."""
     mu = ordered[_middles(len(ordered), k)]
     # The outer ones are as wide as their gap.
     gaps = mu.diff() if k > 1 else torch.ones_like(mu)

@@ -241,12 +241,8 @@ class Mixture(Conditional):
             )
         return 0.5 * (low + high)
 
-    def without_units(self) -> Mixture:
-        """The mixture as it is before it is adapted to columns."""
-        return self._replaced()
-
     def adapted(self, x: Tensor) -> Mixture:
-        one = self.without_units()
+        one = self._replaced()
         units = [self._units(x_e) for x_e in x.view(-1, *x.shape[-2:])]
         one.unit = torch.stack(units).unsqueeze(1)
         return one

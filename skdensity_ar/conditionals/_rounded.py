@@ -12,11 +12,14 @@ from torch.nn.functional import logsigmoid
 
 from skdensity_ar.conditionals._base import ColumnSpec, Conditional
 from skdensity_ar.conditionals._categorical import UNSEEN_MASS
+from skdensity_ar.conditionals._mixture_start import even_start
 from skdensity_ar.conditionals._mixtures import FARTHEST, LogisticMixture
-
 
 # The weights of components start where so many steps of EM on so many rows lead.
 _STEPS, _MAX_ROWS, _SMALLEST_SHARE = 30, 2**12, 1e-4
+
+# Scale of a logistic density of the spread of a Gaussian of scale 1.
+_NARROWER = math.sqrt(3.0) / math.pi
 
 
 class Rounded(Conditional):
@@ -85,9 +88,6 @@ class Rounded(Conditional):
 
     def with_frequencies(self, n_frequencies: int) -> Self:
         return self._of(self.mixture.with_frequencies(n_frequencies))
-
-    def adapted(self, x: Tensor) -> Self:
-        return self._of(self.mixture.adapted(self._standardised(x)))
 
     def _of(self, mixture: Conditional) -> Self:
         assert isinstance(mixture, LogisticMixture)
@@ -185,12 +185,14 @@ class Rounded(Conditional):
         return values.view(shape).expand(-1, *means.shape[1:])
 
     def initial_bias(self, x: Tensor) -> Tensor:
-        z = self._standardised(x)
-        params = self.mixture.initial_bias(z)
-        # Components are where densities of x would start; weigh them as masses.
-        plain = self._of(self.mixture.without_units())
         x = x[:: 1 + (len(x) - 1) // _MAX_ROWS]
-        log_parts = plain._log_parts(plain.mixture.initial_bias(z), x)  # (n, D, K)
+        ordered = self._standardised(x).sort(0).values
+        starts = [even_start(z.double(), self.n_components) for z in ordered.T]
+        _, mu, sigma = (torch.stack(each) for each in zip(*starts, strict=True))
+        z_sigma = (_NARROWER * sigma).log()
+        params = torch.cat([torch.zeros_like(mu), mu, z_sigma], -1).to(x.dtype)
+        # They overlap as densities should; weigh them as masses.
+        log_parts = self._log_parts(params, x)  # (n, D, K)
         z_alpha = torch.zeros_like(log_parts[0])
         for _ in range(_STEPS):
             shares = (log_parts + z_alpha).softmax(-1).mean(0)

@@ -125,12 +125,6 @@ def test_a_column_alone_is_the_column_of_the_block():
         waves = conditional.with_frequencies(2)
         assert waves.encode(x).shape == (7, 2, 5)
         assert torch.equal(waves.encode(x)[..., :1], conditional.encode(x))
-        adapted = conditional.adapted(torch.stack([x, x + 1.0]))
-        whole = adapted.log_prob(params.expand(2, -1, -1, -1), x)
-        for d in range(2):
-            for e in range(2):
-                alone = adapted.select(d, e).log_prob(params[:, d : d + 1], x[:, [d]])
-                torch.testing.assert_close(alone, whole[e][:, [d]])
 
 
 def test_an_unseen_level_looks_like_the_middle():
@@ -173,9 +167,10 @@ def test_training_starts_near_the_frequencies():
     spec = ColumnSpec(center=4.0, scale=2.0, scale_floor=0.0125)
     p = np.bincount(k[:, 0].long().numpy()) / len(k)
     entropy = -(p[p > 0] * np.log(p[p > 0])).sum()
-    conditional = Count.for_columns([spec], n_components=10).adapted(k)
-    params = conditional.initial_bias(k)
-    assert -conditional.log_prob(params, k).mean().item() < entropy + 0.1
+    for n_components, lost in ((1, 0.03), (10, 0.01)):
+        conditional = Count.for_columns([spec], n_components=n_components)
+        log_p = conditional.log_prob(conditional.initial_bias(k), k)
+        assert -log_p.mean().item() < entropy + lost
     for n in (1, 2, 5):  # few rows, all alike
         few = torch.zeros((n, 1), dtype=torch.float64)
-        assert conditional.adapted(few).initial_bias(few).isfinite().all()
+        assert conditional.initial_bias(few).isfinite().all()

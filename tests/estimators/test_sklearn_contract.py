@@ -44,13 +44,14 @@ from tests.small import (
 )
 
 MIXTURES = ["gaussian_mixture", "laplace_mixture", "logistic_mixture"]
+MASSES = ["categorical", "ordinal", "count"]
 TINY = {"max_iter": 2, "hidden_layer_sizes": (4,), "n_orderings": 2, "device": "cpu"}
 
 # scikit-learn's checks ----------------------------------------------------------------
 
 CHECKED = [
     *(NADEDensity(conditional=c, **TINY) for c in ("auto", "categorical")),
-    *(MADEDensity(conditional=c, **TINY) for c in ("auto", "categorical", *MIXTURES)),
+    *(MADEDensity(conditional=c, **TINY) for c in ("auto", *MASSES, *MIXTURES)),
     *(RNADEDensity(conditional=c, **TINY) for c in ("auto", *MIXTURES)),
 ]
 AGNOSTIC = [c(ordering="agnostic", **TINY) for c in (NADEDensity, MADEDensity)]
@@ -130,6 +131,8 @@ def test_the_tags_say_what_X_may_hold():
         "auto": False,
         "bernoulli": True,
         "categorical": True,
+        "count": True,
+        "ordinal": False,
         "gaussian_mixture": False,
     }.items():
         tags = MADEDensity(conditional=conditional).__sklearn_tags__()

@@ -1,0 +1,386 @@
+"""Tables of counts, ordered levels, bounded columns, atoms and pooled labels."""
+
+from __future__ import annotations
+
+import pickle
+
+import numpy as np
+import pandas as pd
+import polars as pl
+import pytest
+from scipy.integrate import quad
+from sklearn.base import clone
+from sklearn.model_selection import cross_val_score
+
+from skdensity_ar import RNNRNADE, MADEDensity, NADEDensity, RNADEDensity
+from skdensity_ar.conditionals import UNSEEN_MASS
+from tests import properties
+from tests.small import small
+
+GRADES = ["poor", "fair", "good", "fine"]
+ASKED = {
+    "conditional": {"visits": "count", "stars": "ordinal"},
+    "bounds": {"rain": (0, None), "share": (0.0, 1.0), "depth": (None, 10)},
+    "atoms": {"rain": 0, "sensor": [-999.0, 0.5]},
+    "max_categories": 4,
+}
+
+
+def frame(n=300, seed=0, make="pandas"):
+    """A frame with a column of every kind that must be asked for."""
+    rng = np.random.default_rng(seed)
+    dry = rng.random(n) < 0.3
+    rain = np.where(dry, 0.0, rng.gamma(2.0, size=n))
+    sensor = rng.normal(20.0, 3.0, n)
+    sensor[rng.random(n) < 0.2], sensor[:3] = -999.0, 0.5
+    columns = {
+        "rain": rain,
+        "share": rng.beta(2.0, 3.0, n),
+        "depth": 10.0 - rng.lognormal(size=n),
+        "sensor": sensor,
+        "visits": rng.poisson(2.0 + 3.0 * dry),
+        "stars": rng.choice([1, 2, 5], n),
+        "grade": np.array(GRADES)[rng.integers(0, 3, n)],
+        "city": np.array([f"c{i}" for i in range(20)])[rng.geometric(0.3, n) % 20],
+    }
+    columns["city"][:20] = [f"c{i}" for i in range(20)]
+    if make == "polars":
+        return pl.DataFrame(columns).with_columns(pl.col("grade").cast(pl.Enum(GRADES)))
+    grade = pd.Categorical(columns["grade"], categories=GRADES, ordered=True)
+    return pd.DataFrame({**columns, "grade": grade})
+
+
+def fitted(cls=MADEDensity, X=None, **params):
+    return small(cls, **{**ASKED, **params}).fit(frame() if X is None else X)
+
+
+every_class = pytest.mark.parametrize("cls", [NADEDensity, MADEDensity, RNADEDensity])
+every_order = pytest.mark.parametrize("ordering", ["natural", "agnostic"])
+
+# What is asked of every table ---------------------------------------------------------
+
+
+@pytest.mark.parametrize("make", ["pandas", "polars"])
+@every_order
+def test_draws_are_tables_like_the_fitted_one(make, ordering):
+    X = frame(make=make)
+    density = fitted(X=X, ordering=ordering)
+    drawn = density.sample(200, random_state=0)
+    assert type(drawn) is type(X)
+    assert list(drawn.columns) == list(X.columns)
+    assert list(drawn.dtypes) == list(X.dtypes)
+    assert np.isfinite(density.score_samples(drawn)).all()
+    rain, share, depth = (
+        np.asarray(drawn[name]) for name in ("rain", "share", "depth")
+    )
+    assert ((rain >= 0.0) & (share > 0.0) & (share < 1.0) & (depth < 10.0)).all()
+    assert set(drawn["stars"]) <= {1, 2, 5}
+    again = density.sample(200, random_state=0)
+    assert again.equals(drawn)
+
+
+@every_order
+def test_shares_of_columns_sum_to_the_score(ordering):
+    X = frame()
+    density = fitted(ordering=ordering)
+    shares = density.score_features(X)
+    np.testing.assert_allclose(shares.sum(1), density.score_samples(X), atol=1e-6)
+
+
+@every_class
+def test_every_class_takes_them(cls):
+    mixed = {name: "gaussian_mixture" for name in ("rain", "share", "depth", "sensor")}
+    density = fitted(cls, conditional={**ASKED["conditional"], **mixed})
+    scores = density.score_samples(frame(seed=1))
+    assert np.isfinite(scores).all()
+    other = pickle.loads(pickle.dumps(density))
+    np.testing.assert_array_equal(other.score_samples(frame(seed=1)), scores)
+    assert clone(density).get_params() == density.get_params()
+    assert np.isfinite(cross_val_score(clone(density), frame(), cv=2)).all()
+
+
+def test_the_base_measure_of_every_column():
+    assert fitted().base_measure_ == {
+        "rain": "Lebesgue on (0, inf) + counting at [0.0]",
+        "share": "Lebesgue on (0, 1)",
+        "depth": "Lebesgue on (-inf, 10)",
+        "sensor": "Lebesgue + counting at [-999.0, 0.5]",
+        "visits": "counting",
+        "stars": "counting",
+        "grade": "counting",
+        "city": "counting",
+    }
+    X = np.column_stack([np.random.default_rng(0).normal(size=(30, 2)), np.ones(30)])
+    with pytest.warns(UserWarning, match="constant"):
+        density = small(MADEDensity, conditional={2: "gaussian_mixture"}).fit(X)
+    measures = {0: "Lebesgue", 1: "Lebesgue", 2: "counting at [1.0]"}
+    assert density.base_measure_ == measures
+
+
+# Missing cells ------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("make", ["pandas", "polars"])
+@pytest.mark.parametrize("strategy", ["mean", "median", "mode", "sample"])
+def test_missing_cells_are_filled_by_what_the_column_may_hold(make, strategy):
+    X = frame()
+    X["visits"] = X["visits"].astype("Int64")
+    X["stars"] = X["stars"].astype("Int64")
+    missing = np.random.default_rng(0).random(X.shape) < 0.3
+    cut = X.mask(missing)
+    if make == "polars":
+        cut = pl.DataFrame(
+            {
+                name: column.astype(object).where(column.notna(), None).to_list()
+                for name, column in cut.items()
+            }
+        ).with_columns(pl.col("grade").cast(pl.Enum(GRADES)))
+    density = fitted(X=cut, ordering="agnostic")
+    filled = density.impute(cut, strategy, random_state=0)
+    assert list(filled.dtypes) == list(cut.dtypes)
+    assert np.isfinite(density.score_samples(filled)).all()
+    draws = density.sample_conditional(cut[:4], 3, random_state=0)
+    assert draws.shape == (4, 3, 8)
+    # Of what is known log p adds up, whichever columns are given.
+    whole = density.score_samples(cut)
+    shares = density.score_features(cut)
+    np.testing.assert_allclose(shares.sum(1), whole, atol=1e-6)
+    assert (shares[missing] == 0.0).all()
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_an_array_is_filled_strictly_inside_its_bounds(dtype):
+    rng = np.random.default_rng(0)
+    X = np.column_stack([5.0 + 1e-3 * rng.lognormal(size=200), rng.normal(size=200)])
+    X = X.astype(dtype)
+    density = small(MADEDensity, ordering="agnostic", bounds={0: (5.0, None)}).fit(X)
+    cut = X.copy()
+    cut[:, 0] = np.nan
+    for strategy in ("mean", "sample"):
+        filled = density.impute(cut, strategy, random_state=0)
+        assert filled.dtype == dtype
+        assert (filled[:, 0] > 5.0).all()
+        assert np.isfinite(density.score_samples(filled)).all()
+
+
+def test_the_density_given_a_bounded_column_has_no_jacobian_of_it():
+    X = frame()[["share", "rain"]]
+    asked = {"bounds": {"share": (0, 1), "rain": (0, None)}, "atoms": {"rain": 0}}
+    density = small(MADEDensity, ordering="agnostic", **asked).fit(X)
+    row = X.iloc[[5]]
+    grid = pd.DataFrame(np.repeat(row.to_numpy(), 6001, 0), columns=X.columns)
+    grid["rain"] = np.logspace(-8, 5, 6001)
+    p = np.exp(density.score_samples(grid, given=["share"]))
+    zero = np.exp(density.score_samples(row.assign(rain=0.0), given=["share"]))
+    total = np.trapezoid(p, grid["rain"]) + zero[0]
+    assert total == pytest.approx(1.0, abs=2e-3)
+
+
+# Sums and integrals -------------------------------------------------------------------
+
+
+def density_at(density, **others):
+    def p(x):
+        return float(np.exp(density.score_samples(np.array([[x]])))[0])
+
+    return p
+
+
+@pytest.mark.parametrize(
+    ("bounds", "draw"),
+    [
+        ((0.0, 1.0), lambda rng: rng.beta(2.0, 3.0, 400)),
+        ((0.0, None), lambda rng: rng.gamma(3.0, size=400)),
+        ((None, -2.0), lambda rng: -2.0 - rng.gamma(3.0, size=400)),
+        ((-5.0, 1e4), lambda rng: -5.0 + rng.lognormal(3.0, 1.0, 400)),
+    ],
+)
+def test_a_bounded_density_integrates_to_one_strictly_inside(bounds, draw):
+    X = draw(np.random.default_rng(0))[:, None]
+    density = small(MADEDensity, bounds={0: bounds}, n_components=4).fit(X)
+    interval = density.columns_.columns[0].interval
+    # Quadrature on the line, where no digits are lost at the bounds.
+    y = np.linspace(-34.0, 34.0, 20001)
+    x = interval.from_line(y)
+    inside = interval.holds(x) & (np.diff(x, prepend=-np.inf) > 0.0)
+    p = np.exp(density.score_samples(x[inside, None]) - interval.log_slope(y[inside]))
+    assert np.trapezoid(p, y[inside]) == pytest.approx(1.0, abs=2e-3)
+    middle = np.quantile(X, [0.2, 0.8])
+    mass = quad(density_at(density), *middle)[0]
+    drawn = density.sample(20000, random_state=0)[:, 0]
+    assert interval.holds(drawn).all()
+    share = np.mean((drawn > middle[0]) & (drawn < middle[1]))
+    properties.check_frequencies(20000 * np.array([share, 1 - share]), [mass, 1 - mass])
+
+
+def test_atoms_and_the_rest_make_one():
+    rng = np.random.default_rng(0)
+    X = np.where(rng.random(500) < 0.4, 0.0, rng.gamma(3.0, size=500))[:, None]
+    X[:50] = 7.0
+    density = small(
+        RNADEDensity, bounds={0: (0, None)}, atoms={0: [0, 7]}, n_components=4
+    ).fit(X)
+    masses = np.exp(density.score_samples(np.array([[0.0], [7.0]])))
+    y = np.linspace(-34.0, 34.0, 20001)
+    log_p = density.score_samples(np.exp(y)[:, None])
+    rest = np.trapezoid(np.exp(log_p + y), y)
+    assert masses.sum() + rest == pytest.approx(1.0, abs=2e-3)
+    drawn = density.sample(20000, random_state=0)[:, 0]
+    counts = [np.sum(drawn == 0.0), np.sum(drawn == 7.0)]
+    properties.check_frequencies(
+        [*counts, 20000 - sum(counts)], [*masses, 1.0 - masses.sum()]
+    )
+    # The masses are those of the table, whatever the units of the rest.
+    assert masses == pytest.approx([np.mean(X == 0.0), 0.1], abs=0.03)
+    metres = small(
+        RNADEDensity, bounds={0: (0, None)}, atoms={0: [0, 7000]}, n_components=4
+    ).fit(1000.0 * X)
+    np.testing.assert_allclose(
+        np.exp(metres.score_samples(np.array([[0.0], [7000.0]]))), masses, rtol=1e-3
+    )
+
+
+def test_counts_levels_and_pooled_labels_sum_to_one():
+    X = frame()[["visits", "grade", "city"]]
+    density = fitted(X=X, conditional={"visits": "count"}, bounds=None, atoms=None)
+    cities = [f"c{i}" for i in range(20)] + ["elsewhere"]
+    rows = pd.DataFrame(
+        [(v, g, c) for v in range(200) for g in GRADES for c in cities],
+        columns=X.columns,
+    )
+    rows["grade"] = pd.Categorical(rows["grade"], categories=GRADES, ordered=True)
+    p = np.exp(density.score_samples(rows))
+    # An unseen level cannot be written in this dtype.
+    assert p.sum() == pytest.approx(1.0 - UNSEEN_MASS, abs=2e-5)
+    drawn = density.sample(20000, random_state=0)
+    for name in X.columns:
+        expected = pd.Series(p).groupby(rows[name].to_numpy()).sum()
+        counts = drawn[name].value_counts().reindex(expected.index).fillna(0)
+        rest = expected.sum()
+        properties.check_frequencies(counts, expected / rest)
+
+
+def test_a_pooled_label_has_its_share_of_the_group():
+    rng = np.random.default_rng(0)
+    X = pd.DataFrame(
+        {"city": rng.permutation(["a"] * 50 + ["b"] * 30 + ["c"] * 5 + ["d"])}
+    )
+    density = small(MADEDensity, max_categories=3).fit(X)
+    log_p = density.score_samples(pd.DataFrame({"city": ["a", "c", "d"]}))
+    assert log_p[1] - log_p[2] == pytest.approx(np.log(5.0), abs=1e-5)
+    assert density.module_.network.n_params == [3]
+    same = small(MADEDensity, max_categories=4).fit(X)
+    plain = small(MADEDensity).fit(X)
+    np.testing.assert_array_equal(same.score_samples(X), plain.score_samples(X))
+
+
+def test_counts_learn_what_depends_on_what():
+    rng = np.random.default_rng(0)
+    first = rng.poisson(4.0, 600)
+    X = np.column_stack([first, rng.poisson(0.3 + first)]).astype(float)
+    for cls in (NADEDensity, MADEDensity):
+        density = small(cls, conditional="count", max_iter=30).fit(X)
+        alone = small(cls, conditional="count", max_iter=1, learning_rate_init=1e-9)
+        assert density.score(X) > alone.fit(X).score(X) + 0.2
+        rows = np.array([[a, b] for a in range(60) for b in range(60)], dtype=float)
+        total = np.exp(density.score_samples(rows)).sum()
+        assert total == pytest.approx(1.0, abs=1e-3)
+
+
+# What cannot be -----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("params", "match"),
+    [
+        ({"bounds": {"city": (0, 1)}}, r"bounds are for real.*'city'.*'categorical'"),
+        ({"atoms": {"visits": 0}}, r"atoms are for real columns.*'visits'.*'count'"),
+        ({"bounds": {"town": (0, 1)}}, r"bounds names the column 'town'"),
+        ({"atoms": {99: 0.0}}, r"atoms names the column 99"),
+        ({"bounds": {"share": (1, 0)}}, r"bounds of column 'share' must be a pair"),
+        ({"bounds": {"share": 3}}, r"bounds of column 'share' must be a pair"),
+        ({"bounds": {"share": (0, "1")}}, r"bounds of column 'share' must be"),
+        ({"bounds": {"share": (np.nan, 1)}}, r"bounds of column 'share' must be"),
+        ({"atoms": {"rain": "0"}}, r"atoms of column 'rain' must be a number"),
+        ({"atoms": {"rain": [0, 0]}}, r"atoms of column 'rain' must be a number"),
+        ({"atoms": {"rain": []}}, r"atoms of column 'rain' must be a number"),
+        ({"atoms": {"rain": np.inf}}, r"atoms of column 'rain' must be a number"),
+        (
+            {"atoms": None},
+            r"'rain' holds 0.0, which does not lie inside its bounds \(0, inf\)"
+            r".*atoms=\{'rain': 0.0\}",
+        ),
+        ({"conditional": {"grade": "count"}}, "'grade' holds .* where numbers are"),
+        ({"conditional": {"share": "count"}}, r"'count' expects integers >= 0, got 0"),
+        ({"conditional": {"depth": "count"}}, r"Negative values in data.*'depth'"),
+        ({"conditional": {"city": "ordinal"}}, r"'city' holds.*ordered categorical"),
+    ],
+)
+def test_what_cannot_be_asked_for(params, match):
+    asked = {**ASKED, **params}
+    if "conditional" in params:
+        asked = {"conditional": params["conditional"]}
+    with pytest.raises(ValueError, match=match):
+        small(MADEDensity, **asked).fit(frame())
+
+
+def test_values_that_a_fitted_column_cannot_have():
+    density, X = fitted(), frame()
+    for name, value, match in (
+        ("share", 1.0, r"'share' holds 1.0, which does not lie inside its bounds"),
+        ("rain", -0.5, r"'rain' holds -0.5, which does not lie inside its bounds"),
+        ("visits", 2.5, r"'count' expects integers >= 0, got 2.5 in column 'visits'"),
+        ("visits", -1, r"Negative values in data.*got -1.* in column 'visits'"),
+    ):
+        with pytest.raises(ValueError, match=match):
+            density.score_samples(X.assign(**{name: value}))
+    # A level not seen scores low, or is refused as a category is.
+    low = density.score_samples(X.assign(stars=4))
+    assert (low < density.score_samples(X) + np.log(UNSEEN_MASS) / 2).all()
+    strict = fitted(handle_unknown="error")
+    with pytest.raises(ValueError, match=r"'stars' holds 4.*, a category not seen"):
+        strict.score_samples(X.assign(stars=4))
+
+
+def test_a_table_whose_values_are_all_atoms():
+    X = np.array([[0.0, 1.0], [7.0, 2.0]] * 20)
+    with pytest.raises(ValueError, match=r"All values of column 0 are among its atoms"):
+        small(MADEDensity, atoms={0: [0, 7]}).fit(X)
+    X[5, 0] = 3.0  # a single other value
+    density = small(MADEDensity, atoms={0: [0, 7]}).fit(X)
+    assert np.isfinite(density.score_samples(X)).all()
+
+
+def test_an_identifier_is_warned_of():
+    rng = np.random.default_rng(0)
+    X = pd.DataFrame({"x": rng.normal(size=80), "id": [f"row {i}" for i in range(80)]})
+    with pytest.warns(UserWarning, match=r"'id' has 80 labels, 80 of which.*Drop it"):
+        small(MADEDensity).fit(X)
+    small(MADEDensity, max_categories=10).fit(X)  # says nothing
+    small(MADEDensity).fit(X.assign(id=X["id"].str[:5]))
+
+
+# Sequences ----------------------------------------------------------------------------
+
+
+def test_sequences_of_all_kinds():
+    whole = frame(240)
+    X = [whole[i : i + 12] for i in range(0, 240, 12)]
+    density = fitted(RNNRNADE, X=X)
+    totals, steps = density.score_samples(X), density.score_timesteps(X)
+    assert np.isfinite(totals).all()
+    np.testing.assert_allclose([s.sum() for s in steps], totals, atol=1e-8)
+    drawn = density.sample(3, n_timesteps=5, random_state=0)
+    assert list(drawn[0].dtypes) == list(whole.dtypes)
+    assert np.isfinite(density.score_samples(drawn)).all()
+    assert density.base_measure_["share"] == "Lebesgue on (0, 1)"
+
+
+def test_bounded_sequences_change_by_the_jacobian_of_their_map_alone():
+    rng = np.random.default_rng(0)
+    logs = [rng.normal(size=(9, 2)).cumsum(0) for _ in range(15)]
+    X = [np.exp(x) for x in logs]
+    bounds = {0: (0, None), 1: (0, None)}
+    density, of_logs = small(RNNRNADE, bounds=bounds).fit(X), small(RNNRNADE).fit(logs)
+    expected = of_logs.score_samples(logs) - [x.sum() for x in logs]
+    np.testing.assert_allclose(density.score_samples(X), expected, rtol=1e-4, atol=1e-3)
