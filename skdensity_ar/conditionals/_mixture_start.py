@@ -82,7 +82,10 @@ def _thinned(x: Tensor) -> Tensor:
 
 
 def even_start(ordered: Tensor, k: int) -> tuple[Tensor, Tensor, Tensor]:
-    """Of k components on sorted values: equal weights, quantiles and widths at which neighbours overlap, each (k,)."""
+    """Of k components: equal weights, quantiles of values in rising order and widths.
+
+    With these neighbours overlap.
+    """
     mu = ordered[_middles(len(ordered), k)]
     # The outer ones are as wide as their gap.
     gaps = mu.diff() if k > 1 else torch.ones_like(mu)
