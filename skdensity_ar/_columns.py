@@ -629,16 +629,16 @@ def _warn_of_identifiers(counts: np.ndarray, name: Hashable) -> None:
 
 
 def _fit_ordinal(conditional, values, name, asked, levels) -> Column:
-    labels = values.dtype.kind == "O" and not _are_booleans(values)
     if levels is None:
-        if labels and not all(isinstance(v, Real) for v in values):
+        if not all(isinstance(v, (Real, np.bool_)) for v in values):
             raise ValueError(
                 f"conditional='ordinal' needs levels in an order, column {name!r} "
                 f"holds {values[0]!r}; make it an ordered categorical (pandas) or an "
                 "Enum (polars)."
             )
         levels = np.unique(values)
-    column = (LabelColumn if labels else LevelColumn)(name, conditional)
+    kind = LabelColumn if values.dtype.kind == "O" else LevelColumn
+    column = kind(name, conditional)
     levels = column.read(np.asarray(levels))
     column.encoder = OrdinalEncoder(
         categories=[levels], handle_unknown="use_encoded_value", unknown_value=-1

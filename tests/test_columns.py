@@ -16,7 +16,9 @@ from skdensity_ar._columns import (
     BinaryColumn,
     CategoryColumn,
     ConstantColumn,
+    CountColumn,
     LabelColumn,
+    LevelColumn,
     RealColumn,
     fit_columns,
 )
@@ -26,13 +28,25 @@ from skdensity_ar.conditionals import (
     GaussianMixture,
     LaplaceMixture,
     LogisticMixture,
+    Ordinal,
+    code_of_atom,
 )
 from tests.small import codes, mixed_frame, reals, to_polars
 
 
-def fitted(X, conditional="auto", numeric="gaussian_mixture", handle_unknown="score"):
+def fitted(
+    X,
+    conditional="auto",
+    numeric="gaussian_mixture",
+    handle_unknown="score",
+    **asked,
+):
     return fit_columns(
-        X, conditional=conditional, numeric=numeric, handle_unknown=handle_unknown
+        X,
+        conditional=conditional,
+        numeric=numeric,
+        handle_unknown=handle_unknown,
+        **asked,
     )
 
 
@@ -51,6 +65,14 @@ PANDAS = {
     "category of 0 and 1": (pd.Categorical([0, 1, 1, 0]), LabelColumn),
     "category of booleans": (pd.Categorical([True, False, True, True]), BinaryColumn),
     "strings": (LABELS, LabelColumn),
+    "ordered category": (
+        pd.Categorical(LABELS, categories=list("cabd"), ordered=True),
+        LabelColumn,
+    ),
+    "ordered category of booleans": (
+        pd.Categorical([True, False, True], categories=[True, False], ordered=True),
+        LabelColumn,
+    ),
     "string": (pd.array(LABELS, dtype="string"), LabelColumn),
     "object": (np.array(LABELS, dtype=object), LabelColumn),
     "object of numbers": (np.array([1.5, 0, 2, 1.5], dtype=object), LabelColumn),
@@ -320,6 +342,144 @@ def test_labels_of_several_types_name_the_column():
         TypeError, match=r"'x' holds labels of several types.*'int', 'st"
     ):
         only(pd.DataFrame({"x": np.array([1, "a", 2], dtype=object)}))
+
+
+def test_rare_labels_are_coded_after_those_that_stay():
+    x = np.repeat([4.0, 7.0, 1.0, 9.0, 2.0], [3, 20, 1, 30, 3])
+    column = only(x, numeric="categorical", max_categories=3)
+    assert column.spec.n_categories == 3
+    assert column.spec.shares == pytest.approx((3 / 7, 3 / 7, 1 / 7))
+    labels = np.array([9.0, 7.0, 2.0, 4.0, 1.0])
+    np.testing.assert_array_equal(column.transform(labels), [0, 1, 2, 3, 4])
+    np.testing.assert_array_equal(column.inverse(np.arange(5.0)), labels)
+    assert column.transform(np.array([5.0])) == 5  # not seen
+    plain = only(x, numeric="categorical", max_categories=5)
+    assert plain.spec == only(x, numeric="categorical").spec
+
+
+@pytest.mark.parametrize("alone", [40, 42])
+def test_labels_that_most_rows_have_alone_are_warned_of(alone):
+    frame = pd.DataFrame({"x": [*range(alone), *[100 + i // 4 for i in range(40)]]})
+    frame = frame.astype("str")
+    if alone == 42:
+        with pytest.warns(UserWarning, match="'x' has 52 labels, 42 of which"):
+            fitted(frame)
+    else:
+        fitted(frame)
+    fitted(frame, max_categories=3)
+    fitted(frame.head(50))  # not many
+
+
+# Levels and counts --------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("container", ["pandas", "polars"])
+def test_ordered_categories_are_levels_all_of_which_have_a_code(container):
+    categories = ["low", "middle", "high", "top"]
+    values = ["high", "low", "low", "middle"]
+    if container == "pandas":
+        kind = pd.CategoricalDtype(categories, ordered=True)
+        frame = pd.DataFrame({"x": pd.Series(values, dtype=kind)})
+    else:
+        frame = pl.DataFrame({"x": pl.Series(values, dtype=pl.Enum(categories))})
+    columns = fitted(frame)
+    column = columns.columns[0]
+    assert column.conditional is Ordinal
+    assert column.spec.n_categories == 4
+    np.testing.assert_array_equal(columns.transform(frame)[:, 0], [2, 0, 0, 1])
+    drawn = columns.inverse(np.array([[3.0], [0.0]]))
+    assert list(drawn["x"]) == ["top", "low"]
+    assert list(drawn.dtypes) == list(frame.dtypes)
+    as_labels = fitted(frame, conditional="categorical").columns[0]
+    assert as_labels.conditional is Categorical
+    assert as_labels.spec.n_categories == 3
+
+
+def test_levels_of_numbers_are_those_seen():
+    column = only([5.5, -1.0, 2.0, 5.5], conditional="ordinal")
+    assert isinstance(column, LevelColumn)
+    codes = column.transform(np.array([-1.0, 2.0, 5.5, 3.0]))
+    np.testing.assert_array_equal(codes, [0, 1, 2, 3])
+    np.testing.assert_array_equal(column.inverse(codes[:3]), [-1.0, 2.0, 5.5])
+    assert only([3.0, 3.0], conditional="ordinal").spec.n_categories == 1
+    objects = pd.DataFrame({"x": np.array([3, 1, 2], dtype=object)})
+    codes = fitted(objects, conditional="ordinal").transform(objects)
+    np.testing.assert_array_equal(codes[:, 0], [2, 0, 1])
+
+
+def test_counts_keep_their_digits_in_float32():
+    x = 1e9 + np.random.default_rng(0).poisson(50.0, 200)
+    column = only(x, conditional="count")
+    assert isinstance(column, CountColumn)
+    codes = column.transform(x).astype(np.float32).astype(np.float64)
+    np.testing.assert_array_equal(column.inverse(codes), x)
+    assert column.spec.first == -column.offset
+    assert abs(column.spec.center) <= 0.5
+    assert only(np.zeros(5), conditional="count").spec.scale == 0.5
+    far = column.transform(np.array([1e300]))
+    assert np.isfinite(far).all()
+
+
+# Bounds and atoms ---------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("bounds", [(0.0, None), (None, 9.0), (0.0, 9.0)])
+def test_the_jacobian_of_every_cell_is_the_quotient_of_differences(bounds):
+    x = np.random.default_rng(0).uniform(0.1, 8.9, size=(40, 2))
+    columns = fitted(x, bounds={1: bounds}, atoms={1: [x[3, 1]]})
+    h = 1e-6
+    codes = columns.transform(x)
+    up, down = columns.transform(x + h), columns.transform(x - h)
+    expected = np.log((up - down) / (2.0 * h))
+    expected[3, 1] = 0.0  # a mass has none
+    log_jacobians = columns.log_jacobians(codes)
+    np.testing.assert_allclose(log_jacobians, expected, atol=1e-6)
+    codes[5] = np.nan
+    assert (columns.log_jacobians(codes)[5] == 0.0).all()
+    np.testing.assert_allclose(columns.inverse(columns.transform(x)), x, rtol=1e-12)
+
+
+@pytest.mark.parametrize("dtype", ["float16", "float32", "Float64", "int64", "UInt8"])
+def test_draws_lie_strictly_inside_in_every_dtype(dtype):
+    x = np.random.default_rng(0).integers(2, 19, 50)
+    frame = pd.DataFrame({"x": pd.array(x, dtype=dtype)})
+    columns = fitted(frame, bounds={"x": (1, 20)})
+    far = columns.inverse(np.array([[-1e14], [1e14], [-9.0], [9.0]]))
+    assert far["x"].dtype == frame["x"].dtype
+    assert ((far["x"] > 1) & (far["x"] < 20)).all()
+    assert np.isfinite(columns.transform(far)).all()
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_an_atom_is_found_in_the_dtype_of_the_column(dtype):
+    x = np.random.default_rng(0).normal(size=(60, 1)).astype(dtype)
+    x[:20] = 0.1
+    columns = fitted(x, atoms={0: [0.1, 99.0]})
+    codes = columns.transform(x).astype(np.float32).astype(np.float64)
+    assert (codes[:20] == code_of_atom(0)).all()
+    assert (np.abs(codes[20:]) < 10.0).all()
+    back = columns.inverse(np.array([[code_of_atom(0)], [code_of_atom(1)]]))
+    assert back[:, 0].tolist() == [0.1, 99.0]
+
+
+def test_atoms_say_nothing_of_the_spread_of_the_rest():
+    x = np.random.default_rng(0).normal(size=400)
+    heaped = np.append(x, np.full(3000, 1000.0))
+    column, plain = only(heaped, atoms={0: 1000.0}), only(x)
+    assert (column.center, column.scale) == (plain.center, plain.scale)
+    assert column.spec.scale_floor == plain.spec.scale_floor
+    zeros = np.append(np.exp(x), np.zeros(900))
+    positive = only(zeros, bounds={0: (0, None)}, atoms={0: 0})
+    assert (positive.center, positive.scale) == pytest.approx(
+        (plain.center, plain.scale)
+    )
+
+
+def test_rounding_beside_bounds_bounds_the_scale():
+    x = np.round(np.random.default_rng(0).gamma(20.0, size=500)) + 1.0
+    assert only(x, bounds={0: (0, None)}).spec.scale_floor > 0.01
+    smooth = np.random.default_rng(0).gamma(20.0, size=500)
+    assert only(smooth, bounds={0: (0, None)}).spec.scale_floor == SCALE_FLOOR
 
 
 # The parameter conditional ------------------------------------------------------------

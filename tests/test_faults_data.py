@@ -135,6 +135,18 @@ def with_object(X, value):
     return X
 
 
+# What Python's dates are in a frame: as labels they would lose their order.
+OBJECTS = [datetime.date(2020, 1, 1), datetime.time(12)]
+
+
+@pytest.mark.parametrize("dtype", [pl.Date, pl.Object])
+def test_dates_in_a_polars_frame(dtype):
+    frame = to_polars(mixed_frame())
+    dates = pl.Series("length", [OBJECTS[0]] * len(frame), dtype=dtype)
+    match = "'length' has dtype date; .* days since a reference date"
+    refused(MADEDensity, frame, frame.with_columns(dates), TypeError, match)
+
+
 @pytest.mark.parametrize(
     ("values", "error", "match"),
     [
@@ -144,11 +156,14 @@ def with_object(X, value):
         (1j, TypeError, "'length' has dtype complex128"),
         (pd.Period("2020-01", "M"), TypeError, "'length' has dtype period"),
         (pd.Interval(0, 1), TypeError, "'length' has dtype interval"),
+        (OBJECTS[0], TypeError, "'length' has dtype date; .* days since a reference"),
+        (OBJECTS[1], TypeError, "'length' has dtype time;"),
     ],
 )
 def test_dtypes_of_a_frame_that_no_density_takes(values, error, match):
     frame = mixed_frame()
-    bad = frame.assign(length=pd.Series([values] * len(frame)))
+    kind = object if type(values) in map(type, OBJECTS) else None
+    bad = frame.assign(length=pd.Series([values] * len(frame), dtype=kind))
     refused(MADEDensity, frame, bad, error, match)
 
 
