@@ -80,6 +80,7 @@ def test_it_may_be_chosen_for_one_column():
     kinds = {c.name: c.conditional for c in density.columns_.columns}
     assert kinds["visits"] is Poisson
     assert sum(kind is Poisson for kind in kinds.values()) == 1
+    assert density.base_measure_["visits"] == "that of Poisson"
     assert np.isfinite(cross_val_score(density, frame, cv=3)).all()
     drawn = density.sample(200, random_state=0)
     assert drawn["visits"].dtype == frame["visits"].dtype

@@ -280,6 +280,23 @@ def test_counts_learn_what_depends_on_what():
         assert total == pytest.approx(1.0, abs=1e-3)
 
 
+def test_atoms_beside_columns_that_predict_each_other():
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(400, 3))
+    X[:, 1] = X[:, 0] + 1e-3 * X[:, 1]
+    X[:100, 2] = 5.0
+    density = small(RNADEDensity, atoms={2: 5}, warm_start=True).fit(X)
+    assert density.module_.residuals is not None  # hold all columns within limits
+    log_p = density.score_features(X)[:, 2]
+    assert np.exp(log_p[:100]) == pytest.approx(0.25, abs=0.15)
+    drawn = density.sample(2000, random_state=0)
+    assert np.mean(drawn[:, 2] == 5.0) == pytest.approx(0.25, abs=0.1)
+    first = density.score(X)
+    assert density.fit(X).score(X) > first - 0.5  # goes on with what is there
+    with pytest.raises(ValueError, match=r"warm_start=True .* n_components=3"):
+        density.set_params(n_components=3).fit(X)
+
+
 # What cannot be -----------------------------------------------------------------------
 
 
