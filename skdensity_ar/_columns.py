@@ -160,12 +160,12 @@ class RealColumn(Column):
 
     def log_jacobian(self, codes: np.ndarray) -> np.ndarray:
         """log |d code / d x| (n,) in nats; 0 for an atom, which has a mass."""
-        log_scale = np.log(self.scale)
-        y = codes * self.scale + self.center
-        log_jacobian = self.interval.log_slope(y) - log_scale
-        if not self.atoms:
-            return log_jacobian
-        return np.where(codes > BESIDE_ATOMS, 0.0, log_jacobian)
+        log_jacobian = np.full(len(codes), -np.log(self.scale))
+        if self.interval.is_bounded:
+            log_jacobian += self.interval.log_slope(codes * self.scale + self.center)
+        if self.atoms:
+            log_jacobian[codes > BESIDE_ATOMS] = 0.0
+        return log_jacobian
 
 
 @dataclass

@@ -256,6 +256,7 @@ def test_extremes_neither_overflow_nor_become_nan(scale):
     limit = np.finfo(np.float64).max
     z = column.transform(np.array([limit, -limit, 0.0]))
     assert (np.abs(z) <= FARTHEST).all()
+    assert (column.log_jacobian(z) == -np.log(column.scale)).all()
     assert np.isfinite(column.inverse(np.array([FARTHEST, -FARTHEST]))).all()
 
 
