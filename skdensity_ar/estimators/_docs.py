@@ -110,6 +110,8 @@ module_ : DensityModule
     The fitted torch module.
 columns_ : Columns
     Kinds, categories and scaling of the columns.
+context_ : Context or None
+    Kinds, categories and scaling of the contexts, where `fit` was given some.
 ordering_ : ndarray of shape (n_orderings, n_features)
     The ordering of every member.
 score_kind_ : str
