@@ -216,7 +216,14 @@ def _sequence_training(
     x = bits((B * T, D), 0.05, options.generator(1))
     lengths = np.full(B, T)
     begins = np.cumsum(lengths) - lengths
-    rows = SequenceRows(module.table(x, lengths), begins, lengths, 0 * lengths, T)
+    rows = SequenceRows(
+        module.table(x, lengths),
+        begins,
+        lengths,
+        0 * lengths,
+        np.ones(len(lengths)),
+        T,
+    )
     index = torch.arange(B, device=x.device)[None]
     plain = PlainLoops(module)
 

@@ -80,14 +80,14 @@ class AgnosticModule(DensityModule):
         log_p = (self.log_conditionals(params, x) * hidden).sum(-1)
         return log_p * (n_known / hidden.sum(-1).clamp(min=1.0))
 
-    def validation_score(self, x: Tensor) -> Tensor:
+    def validation_score(self, x: Tensor, context: Tensor | None = None) -> Tensor:
         """Estimate of log p(x), (E, n, D) -> (E, n), by the same prefixes each time."""
         D = x.shape[-1]
         generator = torch.Generator(x.device).manual_seed(0)
         total = x.new_zeros((), dtype=torch.float64)
         for i in range(_N_PREFIXES):
             ranks, share = _prefixes(x.shape, i * D / _N_PREFIXES, generator)
-            total = total + self._predicted(x, ranks, share, None).double()
+            total = total + self._predicted(x, ranks, share, context).double()
         return total / _N_PREFIXES
 
     def member_log_prob(
@@ -122,10 +122,12 @@ class AgnosticModule(DensityModule):
         asked = known if given is None else known & ~given
         return self.log_conditionals(params, x).masked_fill(~asked, 0.0)
 
-    def conditional_log_prob(self, x: Tensor, given: Tensor) -> Tensor:
+    def conditional_log_prob(
+        self, x: Tensor, given: Tensor, context: Tensor | None = None
+    ) -> Tensor:
         """log p(others | columns given (D,)), of what is known of x (n, D): (n,)."""
         known = known_cells(x)
-        return self.log_prob(x, known=known, given=known & given)
+        return self.log_prob(x, context, known=known, given=known & given)
 
     def predictive(
         self, x: Tensor, known: Tensor, context: Tensor | None = None

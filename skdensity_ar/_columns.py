@@ -348,6 +348,18 @@ class Columns:
                 out[:, j] = column.transform(values)
         return out
 
+    def warn_of_constants(self) -> None:
+        """Say which columns tell nothing of a row."""
+        constant = [c.name for c in self.columns if isinstance(c, ConstantColumn)]
+        if constant:
+            warnings.warn(
+                f"Columns {constant} are constant: each is taken as a point mass, "
+                "which adds 0 to the log-density of its value and -inf to that of any "
+                "other. Drop them to be rid of this warning.",
+                UserWarning,
+                stacklevel=2,
+            )
+
     def check_constants(self, codes: np.ndarray) -> None:
         """Refuse validation rows that no density with a point mass could score."""
         for j, column in enumerate(self.columns):
@@ -440,20 +452,7 @@ def fit_columns(
         if isinstance(column, CategoryColumn):
             column.handle_unknown = handle_unknown
         columns.append(column)
-    _warn_of_constants(columns)
     return Columns(columns, container)
-
-
-def _warn_of_constants(columns: Sequence[Column]) -> None:
-    constant = [c.name for c in columns if isinstance(c, ConstantColumn)]
-    if constant:
-        warnings.warn(
-            f"Columns {constant} are constant: each is taken as a point mass, which "
-            "adds 0 to the log-density of its value and -inf to that of any other. "
-            "Drop them to be rid of this warning.",
-            UserWarning,
-            stacklevel=2,
-        )
 
 
 def _read(

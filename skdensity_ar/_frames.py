@@ -36,6 +36,11 @@ def rows_of(X: Any, begin: int, end: int) -> Any:
     return (X.iloc if container_of(X) == "pandas" else X)[begin:end]
 
 
+def take_rows(X: Any, index: np.ndarray) -> Any:
+    """These rows of an array or a frame, whatever its index."""
+    return (X.iloc if container_of(X) == "pandas" else X)[index]
+
+
 def concatenate(tables: Sequence[Any]) -> Any:
     """Tables of one container with the same columns, one below the other.
 
@@ -123,7 +128,10 @@ def column_values(X: Any, j: int) -> tuple[np.ndarray, np.ndarray]:
     """
     if container_of(X) == "numpy":
         values = X[:, j]
-        missing = np.isnan(values)
+        if values.dtype.kind == "O":  # labels
+            missing = np.array([v is None or v != v for v in values])
+        else:
+            missing = np.isnan(values)
         return values[~missing] if missing.any() else values, missing
     name, kind = X.columns[j], str(column_dtype(X, j)).lower()
     missing, column = _missing(X, j), _column(X, j)

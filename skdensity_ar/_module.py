@@ -137,12 +137,14 @@ class DensityModule(nn.Module):
         log_p, log_jacobian = self._log_conditionals(x, context)
         return log_p.sum(-1, dtype=torch.float64) + log_jacobian
 
-    def conditional_log_prob(self, x: Tensor, given: Tensor) -> Tensor:
+    def conditional_log_prob(
+        self, x: Tensor, given: Tensor, context: Tensor | None = None
+    ) -> Tensor:
         """log p(others | columns given (D,)), which come first in every ordering: (n,).
 
         The quotient of log p(x) and of log p of what is given.
         """
-        each = self.member_log_conditionals(x).double()
+        each = self.member_log_conditionals(x, context).double()
         log_p = each.sum(-1).logsumexp(0)
         return log_p - (each * given).sum(-1).logsumexp(0)
 
@@ -166,9 +168,9 @@ class DensityModule(nn.Module):
         log_p, log_jacobian = self._log_conditionals(x, context, noise)
         return -(log_p.sum(-1) + log_jacobian)
 
-    def validation_score(self, x: Tensor) -> Tensor:
+    def validation_score(self, x: Tensor, context: Tensor | None = None) -> Tensor:
         """What early stopping watches: log p_e(x), (E, n, D) -> (E, n)."""
-        return self.member_log_prob(x)
+        return self.member_log_prob(x, context)
 
     def draw_noise(self, n: int, generator: torch.Generator) -> tuple[Tensor, ...]:
         """What the network sees of n rows, if not all, and what it draws itself."""

@@ -72,13 +72,13 @@ class Frames:
         Packed frames, see `Table`.
     log_det : Tensor of shape (members, N)
     weight : Tensor of shape (members, N)
-        1 for frames that count, 0 for the others.
+        How often a frame counts, 0 for those that do not.
     sizes : list of int
         Lanes at every step; they sum to N.
     carry : Carry
         Holds the state before the window; the module leaves the one after it.
     any_counts : bool
-        Whether a weight is 1.
+        Whether a weight is not 0.
     is_last : bool
         Whether no window of the group follows.
     """
@@ -104,6 +104,8 @@ class SequenceRows:
         Where each example's frames lie.
     skips : ndarray of int, shape (n_examples,)
         Frames at its beginning that are only read: their log-density does not count.
+    weights : ndarray of shape (n_examples,)
+        How often each example counts.
     window : int
         Steps that gradients go back. The state goes on from window to window.
     """
@@ -112,17 +114,25 @@ class SequenceRows:
     begins: np.ndarray
     lengths: np.ndarray
     skips: np.ndarray
+    weights: np.ndarray
     window: int
 
     @classmethod
-    def of_whole(cls, table: Table, lengths: np.ndarray, window: int) -> SequenceRows:
+    def of_whole(
+        cls, table: Table, lengths: np.ndarray, weights: np.ndarray, window: int
+    ) -> SequenceRows:
         """Every sequence is an example."""
         begins = np.cumsum(lengths) - lengths
-        return cls(table, begins, lengths, np.zeros_like(lengths), window)
+        return cls(table, begins, lengths, np.zeros_like(lengths), weights, window)
 
     @classmethod
     def of_few(
-        cls, table: Table, lengths: np.ndarray, heads: np.ndarray, window: int
+        cls,
+        table: Table,
+        lengths: np.ndarray,
+        heads: np.ndarray,
+        weights: np.ndarray,
+        window: int,
     ) -> tuple[SequenceRows, int]:
         """Pieces to train on, from the first `heads` frames, then what validates.
 
@@ -139,8 +149,8 @@ class SequenceRows:
         """
         begins, n = np.cumsum(lengths) - lengths, len(heads)
         pieces = [
-            (begin + start, end - start)
-            for begin, head in zip(begins, heads, strict=False)
+            (begin + start, end - start, weight)
+            for begin, head, weight in zip(begins, heads, weights, strict=False)
             for start, end in pairwise(_bounds(head, _PIECE * window))
         ]
         beyond = np.flatnonzero(heads < lengths[:n])
@@ -149,16 +159,20 @@ class SequenceRows:
         none = np.zeros(len(pieces), int), np.zeros(len(lengths) - n, int)
         rows = cls(
             table,
-            begins=np.r_[[b for b, _ in pieces], begins[beyond] + start, begins[n:]],
-            lengths=np.r_[[m for _, m in pieces], lengths[beyond] - start, lengths[n:]],
+            begins=np.r_[[b for b, *_ in pieces], begins[beyond] + start, begins[n:]],
+            lengths=np.r_[
+                [m for _, m, _ in pieces], lengths[beyond] - start, lengths[n:]
+            ],
             skips=np.r_[none[0], read, none[1]],
+            weights=np.r_[[w for *_, w in pieces], weights[beyond], weights[n:]],
             window=window,
         )
         return rows, len(pieces)
 
     def n_rows(self, index: Tensor) -> Tensor:
-        """Frames that count, (members,)."""
-        counts = np.maximum(self.lengths - self.skips, 0)[index.cpu().numpy()].sum(1)
+        """Frames that count, or their weights, (members,)."""
+        each = np.maximum(self.lengths - self.skips, 0) * self.weights
+        counts = each[index.cpu().numpy()].sum(1)
         return torch.as_tensor(counts, dtype=torch.float64, device=self.table.x.device)
 
     def batches(
@@ -215,6 +229,12 @@ class Window:
     def n(self) -> int:
         return sum(self.sizes)
 
+    def loss(self, module: Any, noise: Any) -> Tensor:
+        return module.loss(self.take(), noise=noise)
+
+    def score(self, module: Any) -> Tensor:
+        return module.validation_score(self.take())
+
     def take(self) -> Frames:
         rows, table = self.rows, self.rows.table
         dtype, device = table.x.dtype, table.x.device
@@ -230,7 +250,9 @@ class Window:
             x=table.x[index],
             z=table.z[member, index],
             log_det=table.log_det[member, index],
-            weight=torch.as_tensor(counts, dtype=dtype, device=device),
+            weight=torch.as_tensor(
+                counts * rows.weights[group], dtype=dtype, device=device
+            ),
             sizes=self.sizes,
             carry=self.carry,
             any_counts=bool(counts.any()),

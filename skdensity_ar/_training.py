@@ -25,8 +25,11 @@ class Batch(Protocol):
     def share(self) -> float | Tensor:
         """What the sum of the losses is divided by, for all members or each."""
 
-    def take(self) -> Any:
-        """What `module.loss` takes, on the module's device."""
+    def loss(self, module: Any, noise: Any) -> Tensor:
+        """`module.loss` of the rows, each times its weight: (members, n)."""
+
+    def score(self, module: Any) -> Tensor:
+        """`module.validation_score` likewise."""
 
 
 class Rows(Protocol):
@@ -45,7 +48,7 @@ class Rows(Protocol):
         """
 
     def n_rows(self, index: Tensor) -> float | Tensor:
-        """How many rows these are, for all members or each."""
+        """How many rows these are, or their weights, for all members or each."""
 
 
 class Monitor(Protocol):
@@ -59,9 +62,19 @@ class Monitor(Protocol):
 
 @dataclass
 class TensorRows:
-    """Rows that lie on the device already."""
+    """Rows that lie on the device already.
+
+    Attributes
+    ----------
+    x : Tensor of shape (n, D)
+    context : Tensor of shape (n, C), optional
+    weights : Tensor of shape (n,), optional
+        How often each row counts.
+    """
 
     x: Tensor
+    context: Tensor | None = None
+    weights: Tensor | None = None
 
     def batches(
         self,
@@ -74,29 +87,48 @@ class TensorRows:
         n_members, n = index.shape
         size = max(1, _VALID_BLOCK // n_members) if size is None else size
         parts = index.tensor_split(math.ceil(n / size), dim=1)
-        return [TensorBatch(self.x, part) for part in parts]
+        # All batches are divided by the mean weight, so that every row counts by its
+        # own: the gradient is in the mean that of all rows.
+        weight = self.n_rows(index) / n
+        return [TensorBatch(self, part, weight * part.shape[1]) for part in parts]
 
-    def n_rows(self, index: Tensor) -> int:
-        return index.shape[1]
+    def n_rows(self, index: Tensor) -> float | Tensor:
+        if self.weights is None:
+            return index.shape[1]
+        return self.weights[index].sum(1, dtype=torch.float64)
 
 
 @dataclass
 class TensorBatch:
     """A mini-batch of `TensorRows`."""
 
-    x: Tensor
+    rows: TensorRows
     index: Tensor
+    share: float | Tensor
 
     @property
     def n(self) -> int:
         return self.index.shape[1]
 
-    @property
-    def share(self) -> float:
-        return self.n
-
     def take(self) -> Tensor:
-        return self.x[self.index]
+        return self.rows.x[self.index]
+
+    def loss(self, module: Any, noise: Any) -> Tensor:
+        return self._weighed(
+            module.loss(self.take(), context=self._context(), noise=noise)
+        )
+
+    def score(self, module: Any) -> Tensor:
+        return self._weighed(
+            module.validation_score(self.take(), context=self._context())
+        )
+
+    def _context(self) -> Tensor | None:
+        return None if self.rows.context is None else self.rows.context[self.index]
+
+    def _weighed(self, each: Tensor) -> Tensor:
+        weights = self.rows.weights
+        return each if weights is None else each * weights[self.index]
 
 
 @dataclass
@@ -193,7 +225,7 @@ def train(
                 for group in optimizer.param_groups:
                     group["lr"] = learning_rate_init * share
             noise = module.draw_noise(batch.n, generator)
-            loss = module.loss(batch.take(), noise=noise)  # (members, n)
+            loss = batch.loss(module, noise)  # (members, n)
             for p in params:
                 p.grad = None
             (loss.sum(-1) / batch.share).sum().backward()
@@ -272,5 +304,5 @@ def _validate(module, rows: Rows, index: Tensor) -> Tensor:
     """Mean log-density of every member's rows `index`, (members,)."""
     total = torch.zeros(index.shape[0], dtype=torch.float64, device=index.device)
     for batch in rows.batches(index):
-        total += module.validation_score(batch.take()).sum(-1)
+        total += batch.score(module).sum(-1)
     return total / rows.n_rows(index)

@@ -16,7 +16,11 @@ from sklearn.utils._param_validation import (
     InvalidParameterError,
     StrOptions,
 )
-from sklearn.utils.validation import check_array, validate_data
+from sklearn.utils.validation import (
+    _check_sample_weight,
+    check_array,
+    validate_data,
+)
 
 from skdensity_ar._frames import concatenate, container_of, first_not_finite
 
@@ -36,9 +40,11 @@ __all__ = [
     "StrOptions",
     "_fit_context",
     "check_columns",
+    "check_context",
     "check_count",
     "check_sequences",
     "check_table",
+    "check_weights",
     "unchanged_on_failure",
 ]
 
@@ -159,6 +165,71 @@ def check_sequences(
         ) from error
     table = check_table(estimator, table, reset=reset, reads_labels=reads_labels)
     return table, lengths
+
+
+def check_context(C: Any, n: int, names: Sequence[Hashable] | None = None) -> Any:
+    """A table of n contexts: numbers as float64, labels as objects, frames as they are.
+
+    Parameters
+    ----------
+    C : array-like or frame of shape (n, n_columns), or series or array of shape (n,)
+    names : sequence of hashable, optional
+        The columns that it must have.
+
+    Raises
+    ------
+    ValueError, TypeError
+        For another shape, other columns, or dates.
+    """
+    if hasattr(C, "to_frame"):  # a series
+        C = C.to_frame()
+    if not _is_frame(C):
+        C = np.asarray(C)
+        C = C[:, None] if C.ndim == 1 else C
+        if C.dtype.kind not in "biufOUS":
+            raise TypeError(
+                f"context has dtype {C.dtype}; convert it to numbers, dates to days "
+                "since a reference date."
+            )
+        C = C.astype(np.float64 if C.dtype.kind in "biuf" else object)
+    if len(C.shape) != 2 or C.shape[0] != n or C.shape[1] == 0:
+        raise ValueError(
+            f"context has shape {tuple(C.shape)}; it must be a table of {n} rows, one "
+            "for each row of X, and one column at least."
+        )
+    if names is None:
+        return C
+    if C.shape[1] != len(names):
+        raise ValueError(
+            f"context has {C.shape[1]} columns, the fitted density takes "
+            f"{len(names)}: {list(names)}."
+        )
+    if _is_frame(C) and isinstance(names[0], str) and list(C.columns) != list(names):
+        raise ValueError(
+            f"context has the columns {list(C.columns)}, the fitted density takes "
+            f"{list(names)}, in this order."
+        )
+    return C
+
+
+def check_weights(sample_weight: Any, n: int) -> np.ndarray:
+    """How often each of n rows, or sequences, counts, float64 (n,).
+
+    Raises
+    ------
+    ValueError, TypeError
+        For another number of weights, for what is no number, not finite or negative,
+        and if all are 0.
+    """
+    weights = _check_sample_weight(
+        sample_weight,
+        np.empty((n, 1)),
+        dtype=np.float64,
+        ensure_non_negative=True,
+    )
+    if not weights.any():
+        raise ValueError("sample_weight is 0 for all rows; some must count.")
+    return weights
 
 
 def _sequences(X: Any) -> list[Any]:

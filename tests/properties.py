@@ -810,7 +810,7 @@ def examples(table: Table, lengths: Sequence[int], window: int, skips=None):
     n_frames = np.array(lengths)
     skips = np.zeros_like(n_frames) if skips is None else np.array(skips)
     begins = np.cumsum(n_frames) - n_frames
-    return SequenceRows(table, begins, n_frames, skips, window)
+    return SequenceRows(table, begins, n_frames, skips, np.ones(len(n_frames)), window)
 
 
 def rows_of(

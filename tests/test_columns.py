@@ -290,10 +290,9 @@ def test_values_that_hardly_repeat_have_the_small_floor():
 
 
 def test_a_constant_column():
+    columns = fitted(pd.DataFrame({"a": [7.5] * 4, "b": [1, 2, 3, 4], "c": [2] * 4}))
     with pytest.warns(UserWarning, match=r"Columns \['a', 'c'\] are constant"):
-        columns = fitted(
-            pd.DataFrame({"a": [7.5] * 4, "b": [1, 2, 3, 4], "c": [2] * 4})
-        )
+        columns.warn_of_constants()
     constant = columns.columns[0]
     assert isinstance(constant, ConstantColumn)
     assert columns.log_jacobians(np.zeros((1, 3)))[0, 0] == 0.0

@@ -568,7 +568,9 @@ def test_pieces_of_few_sequences_cover_the_heads_and_the_rest_validates():
     lengths, heads = np.array([95, 7, 31, 12]), np.array([85, 6, 31])
     x = torch.arange(lengths.sum(), dtype=torch.float64)[:, None]
     table = _sequences.Table(x, x[None], torch.zeros(1, len(x)))
-    rows, n_pieces = _sequences.SequenceRows.of_few(table, lengths, heads, window=3)
+    rows, n_pieces = _sequences.SequenceRows.of_few(
+        table, lengths, heads, np.ones(len(lengths)), window=3
+    )
     begins = np.cumsum(lengths) - lengths
     counted = [
         set(range(b + skip, b + n))

@@ -19,6 +19,7 @@ from torch import Tensor
 from skdensity_ar._agnostic import AgnosticModule
 from skdensity_ar._columns import Columns, fit_columns
 from skdensity_ar._device import freed_memory_kept, resolve_device, threads_for
+from skdensity_ar._frames import take_rows
 from skdensity_ar._module import DensityModule, initial_bias
 from skdensity_ar._random import make_generator
 from skdensity_ar._residuals import Residuals, fit_residuals
@@ -27,6 +28,8 @@ from skdensity_ar._validation import (
     CallbackSupportMixin,
     Interval,
     StrOptions,
+    check_context,
+    check_weights,
     unchanged_on_failure,
 )
 from skdensity_ar.conditionals import Conditional
@@ -37,6 +40,8 @@ from skdensity_ar.estimators._build import (
     layer_sizes,
     make_orderings,
 )
+from skdensity_ar.estimators._context import Context, fit_context
+from skdensity_ar.estimators._data import Data, Given
 from skdensity_ar.estimators._monitor import FitMonitor
 from skdensity_ar.networks import ACTIVATIONS, NADE, EoNADE, Network
 
@@ -181,26 +186,28 @@ class BaseAutoregressiveDensity(
 
     @abstractmethod
     def _examples(
-        self,
-        module: Any,
-        x: Tensor,
-        lengths: np.ndarray | None,
-        n_train: int,
-        generator: torch.Generator,
+        self, module: Any, data: Data, n_train: int, generator: torch.Generator
     ) -> Examples:
         """Decide what trains and what validates.
 
-        `x` holds all rows, `lengths` those of the sequences that they make up; from
-        the example `n_train` on they come from X_val.
+        `data` are all rows; from the example `n_train` on they come from X_val.
         """
 
-    def _fit(self, X: Any, X_val: Any) -> None:
+    def _fit(self, X: Any, X_val: Any, sample_weight: Any, **contexts: Any) -> None:
         n_epochs = None if self.max_iter == "auto" else self.max_iter
         monitor = FitMonitor(self, X, n_epochs)
         with unchanged_on_failure(self), monitor:
-            self._fit_monitored(X, X_val, monitor)
+            self._fit_monitored(X, X_val, sample_weight, monitor, **contexts)
 
-    def _fit_monitored(self, X: Any, X_val: Any, monitor: FitMonitor) -> None:
+    def _fit_monitored(
+        self,
+        X: Any,
+        X_val: Any,
+        sample_weight: Any,
+        monitor: FitMonitor,
+        context: Any = None,
+        context_val: Any = None,
+    ) -> None:
         if self._is_agnostic and self.input_dropout > 0.0:
             raise ValueError(
                 f"input_dropout={self.input_dropout} hides columns, which "
@@ -208,22 +215,24 @@ class BaseAutoregressiveDensity(
             )
         warm = self.warm_start and hasattr(self, "module_")
         known = self.columns_ if warm else None
-        X, lengths = self._read(X, reset=not warm, columns=known)
-        columns = self._fit_columns(X) if known is None else known
-        codes = columns.transform(X, with_missing=self._is_agnostic)
-        n_rows = len(codes)
-        n_train = n_rows if lengths is None else len(lengths)
-        if X_val is not None:
-            X_val, lengths_val = self._read(X_val, reset=False, columns=columns)
-            codes_val = columns.transform(X_val, with_missing=self._is_agnostic)
-            columns.check_constants(codes_val)
-            codes = np.concatenate([codes, codes_val])
-            if lengths is not None:
-                lengths = np.concatenate([lengths, lengths_val])
-
+        given = self._given(X, sample_weight, context, reset=not warm, columns=known)
+        each, _ = given.repeated(least=1)  # so that no category is missed
+        columns = known or self._fit_columns(take_rows(given.X, each))
+        outside = self._fitted_context(given, each, columns, warm)
         device = resolve_device(self.device)
+        data = self._data(given, columns, outside, device)
+        counted, counted_lengths = given.repeated()
+        n_train, start = data.n, data.x[counted]
+        n_rows = len(start)
+        if X_val is not None:
+            held = self._given(
+                X_val, None, context_val, reset=False, columns=columns, context=outside
+            )
+            data_val = self._data(held, columns, outside, device)
+            columns.check_constants(data_val.x.cpu().numpy())
+            data = data.followed_by(data_val)
+
         generator = make_generator(self.random_state, device)
-        x = torch.as_tensor(codes, dtype=getattr(torch, self.dtype), device=device)
         if warm:
             self._check_warm_start()
             module = copy.deepcopy(self.module_).to(device)
@@ -231,12 +240,15 @@ class BaseAutoregressiveDensity(
             dropout = self._dropout(columns, n_rows, n_orderings)
             module.set_dropout(dropout, self.input_dropout)
         else:
-            seen = None if lengths is None else lengths[:n_train]
-            start = _filled(x[:n_rows], generator) if self._is_agnostic else x[:n_rows]
-            module = self._make_module(columns, start, seen, generator)
+            if self._is_agnostic:
+                start = _filled(start, generator)
+            n_context = {} if outside is None else {"n_context": outside.n_inputs}
+            module = self._make_module(
+                columns, start, counted_lengths, generator, **n_context
+            )
         if self._is_agnostic:
-            module.has_missing = bool(np.isnan(codes).any())
-        examples = self._examples(module, x, lengths, n_train, generator)
+            module.has_missing = bool(data.x.isnan().any())
+        examples = self._examples(module, data, n_train, generator)
 
         n_epochs = self._n_epochs(columns, n_rows, examples)
 
@@ -244,6 +256,7 @@ class BaseAutoregressiveDensity(
             return {
                 "columns_": columns,
                 "base_measure_": columns.base_measure,
+                "context_": outside,
                 "module_": module,
                 "ordering_": module.network.ordering.cpu().numpy(),
                 "score_kind_": module.score_kind,
@@ -283,6 +296,62 @@ class BaseAutoregressiveDensity(
             )
         for name, value in attributes(history).items():
             setattr(self, name, value)
+
+    def _given(
+        self,
+        X: Any,
+        sample_weight: Any,
+        C: Any,
+        *,
+        reset: bool,
+        columns: Columns | None,
+        context: Context | None = None,
+    ) -> Given:
+        """Check what `fit` is given; the rest as in `_read`."""
+        table, lengths = self._read(X, reset=reset, columns=columns)
+        n = table.shape[0] if lengths is None else len(lengths)
+        weights = None if sample_weight is None else check_weights(sample_weight, n)
+        if context is not None and C is None:
+            raise ValueError("X_val needs contexts of its own: pass context_val.")
+        if C is not None:
+            C = check_context(C, n) if context is None else context.read(C, n)
+        return Given(table, lengths, weights, C).without_weightless()
+
+    def _fitted_context(
+        self, given: Given, rows: Any, columns: Columns, warm: bool
+    ) -> Context | None:
+        """Return the context of the last `fit`, or learn one."""
+        if warm:
+            if (self.context_ is None) != (given.context is None):
+                has = "no context" if self.context_ is None else "a context"
+                raise ValueError(
+                    f"warm_start=True goes on with the fitted network, which has {has};"
+                    " call fit as before, or set warm_start=False to start anew."
+                )
+            return self.context_
+        if given.context is None:
+            return None
+        table = take_rows(given.context, rows)
+        return fit_context(
+            table,
+            handle_unknown=self.handle_unknown,
+            n_frequencies=self._frequencies(columns, len(table)),
+        )
+
+    def _data(
+        self,
+        given: Given,
+        columns: Columns,
+        context: Context | None,
+        device: torch.device,
+    ) -> Data:
+        dtype = getattr(torch, self.dtype)
+        codes = columns.transform(given.X, with_missing=self._is_agnostic)
+        encoded = None
+        if context is not None:
+            encoded = context.encode(given.context).to(device, dtype)
+        x = torch.as_tensor(codes, dtype=dtype, device=device)
+        return Data(x, given.lengths, given.weights, encoded)
 
     def _n_epochs(self, columns: Columns, n_rows: int, examples: Examples) -> int:
         if self.max_iter != "auto":
@@ -339,7 +408,7 @@ class BaseAutoregressiveDensity(
                 )
 
     def _fit_columns(self, X) -> Columns:
-        return fit_columns(
+        columns = fit_columns(
             X,
             conditional=self.conditional,
             numeric=self._numeric,
@@ -349,6 +418,8 @@ class BaseAutoregressiveDensity(
             max_categories=self.max_categories,
             with_missing=self._is_agnostic,
         )
+        columns.warn_of_constants()
+        return columns
 
     def _make_module(
         self,
@@ -356,8 +427,9 @@ class BaseAutoregressiveDensity(
         x: Tensor,
         lengths: np.ndarray | None,
         generator: torch.Generator,
+        **network: Any,
     ) -> Any:
-        """Make the module that trains on the rows x."""
+        """Make the module that trains on the rows x, with that of its network."""
         orderings = self._orderings(columns, len(x), generator)
         floors = np.array([c.spec.scale_floor for c in columns.columns])
         residuals = None  # what an ordering leaves is nothing to the other orderings
@@ -371,6 +443,7 @@ class BaseAutoregressiveDensity(
             generator,
             residuals,
             dropout=self._dropout(columns, len(x), len(orderings)),
+            **network,
         )
 
     def _blocks(
@@ -378,9 +451,13 @@ class BaseAutoregressiveDensity(
     ) -> list[tuple[Conditional, list[int]]]:
         K: Any = getattr(self, "n_components", "auto")
         K = self._auto_components(columns, n_rows) if K == "auto" else K
+        return conditional_blocks(
+            columns, K, self._frequencies(columns, n_rows), device
+        )
+
+    def _frequencies(self, columns: Columns, n_rows: int) -> int:
         F: Any = getattr(self, "n_frequencies", "auto")
-        F = self._auto_frequencies(columns, n_rows) if F == "auto" else F
-        return conditional_blocks(columns, K, F, device)
+        return self._auto_frequencies(columns, n_rows) if F == "auto" else F
 
     def _dropout(
         self, columns: Columns, n_rows: int, n_orderings: int

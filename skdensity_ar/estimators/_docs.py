@@ -127,6 +127,8 @@ columns_ : Columns
 base_measure_ : dict
     With respect to what every column has a density: "counting", "Lebesgue", "Lebesgue
     on (0, inf)", "Lebesgue + counting at [0.0]", by name or index.
+context_ : Context or None
+    Kinds, categories and scaling of the contexts, where `fit` was given some.
 ordering_ : ndarray of shape (n_orderings, n_features)
     The ordering of every member.
 score_kind_ : str

@@ -31,7 +31,7 @@ class ConditionalQueries(BaseAutoregressiveDensity):
     """
 
     @torch.no_grad()
-    def score_features(self, X, *, return_remainder=False):
+    def score_features(self, X, *, context=None, return_remainder=False):
         """Share of every column in the log-density of a row.
 
         The mean over orderings of log p(x_d | columns before d). The density is the
@@ -42,6 +42,8 @@ class ConditionalQueries(BaseAutoregressiveDensity):
         ----------
         X : array-like or frame of shape (n_samples, n_features)
             Rows with the columns of `fit`.
+        context : as in `fit`, default=None
+            One for each row, of a density fitted with contexts.
         return_remainder : bool, default=False
             Whether to return the remainder as well.
 
@@ -57,7 +59,7 @@ class ConditionalQueries(BaseAutoregressiveDensity):
         X, _ = self._read(X, reset=False, columns=self.columns_)
         out = np.empty(X.shape)
         remainder = np.empty(X.shape[0])
-        for begin, codes, x, cells in self._blocks_of(X):
+        for begin, codes, x, cells in self._blocks_of(X, context):
             rows = slice(begin, begin + len(codes))
             with threads_for(len(x) * self.module_.n_weights):
                 each = self.module_.member_log_conditionals(x, **cells)
@@ -72,7 +74,9 @@ class ConditionalQueries(BaseAutoregressiveDensity):
             out[rows] = np.where(known, shares, 0.0)
         return (out, remainder) if return_remainder else out
 
-    def sample_conditional(self, X, n_samples=1, random_state=None) -> np.ndarray:
+    def sample_conditional(
+        self, X, n_samples=1, random_state=None, *, context=None
+    ) -> np.ndarray:
         """Draw the missing cells of rows given the others.
 
         Each draw is by an ordering of the missing columns drawn for it.
@@ -85,6 +89,8 @@ class ConditionalQueries(BaseAutoregressiveDensity):
             Draws per row.
         random_state : int, RandomState instance or None, default=None
             Decides the draws; None uses numpy's global generator.
+        context : as in `fit`, default=None
+            One for each row, of a density fitted with contexts.
 
         Returns
         -------
@@ -102,11 +108,15 @@ class ConditionalQueries(BaseAutoregressiveDensity):
         X, _ = self._read(X, reset=False, columns=self.columns_)
         generator = make_generator(random_state, self.module_.network.ordering.device)
         parts = []
-        for _, codes, x, _ in self._blocks_of(X):
+        for _, codes, x, cells in self._blocks_of(X, context):
             size = max(1, len(x) // n_samples)
-            for some in x[: len(codes)].split(size):
-                some = some.repeat_interleave(n_samples, 0)
-                drawn = self.module_.complete(some, ~some.isnan(), generator)
+            for begin in range(0, len(codes), size):
+                end = min(begin + size, len(codes))
+                some = x[begin:end].repeat_interleave(n_samples, 0)
+                outside = cells.get("context")
+                if outside is not None:
+                    outside = outside[begin:end].repeat_interleave(n_samples, 0)
+                drawn = self.module_.complete(some, ~some.isnan(), generator, outside)
                 parts.append(drawn.double().cpu().numpy())
         return self._draws(X, np.concatenate(parts), n_samples)
 
@@ -121,7 +131,7 @@ class ConditionalQueries(BaseAutoregressiveDensity):
         return draws
 
     @torch.no_grad()
-    def impute(self, X, strategy="mean", random_state=None):
+    def impute(self, X, strategy="mean", random_state=None, *, context=None):
         """Fill the missing cells of rows by what the others say of them.
 
         Parameters
@@ -136,6 +146,8 @@ class ConditionalQueries(BaseAutoregressiveDensity):
             the likeliest of these and of the other values comes first.
         random_state : int, RandomState instance or None, default=None
             Decides the draws of "sample".
+        context : as in `fit`, default=None
+            One for each row, of a density fitted with contexts.
 
         Returns
         -------
@@ -157,13 +169,14 @@ class ConditionalQueries(BaseAutoregressiveDensity):
             device = self.module_.network.ordering.device
             generator = make_generator(random_state, device)
         parts = []
-        for _, codes, x, _ in self._blocks_of(X):
-            x = x[: len(codes)]
+        for _, codes, x, cells in self._blocks_of(X, context):
+            x, outside = x[: len(codes)], cells.get("context")
+            outside = None if outside is None else outside[: len(codes)]
             known = ~x.isnan()
             if generator is not None:
-                filled = self.module_.complete(x, known, generator)
+                filled = self.module_.complete(x, known, generator, outside)
             else:
-                filled = self._centers(x, known, strategy)
+                filled = self._centers(x, known, strategy, outside)
             parts.append(filled.double().cpu().numpy())
         codes = np.concatenate(parts)
         for j, column in enumerate(self.columns_.columns):
@@ -174,10 +187,12 @@ class ConditionalQueries(BaseAutoregressiveDensity):
                 X = with_cells(X, j, missing, values)
         return X
 
-    def _centers(self, x: Tensor, known: Tensor, kind: str) -> Tensor:
+    def _centers(
+        self, x: Tensor, known: Tensor, kind: str, context: Tensor | None
+    ) -> Tensor:
         """Codes (n, D) whose missing cells are the means, medians or modes."""
         with threads_for(len(x) * self.module_.n_weights):
-            params = self.module_.predictive(x, known)
+            params = self.module_.predictive(x, known, context)
         filled = x.clone()
         for d in range(x.shape[1]):
             rows = (~known[:, d]).nonzero().squeeze(-1)
@@ -186,15 +201,36 @@ class ConditionalQueries(BaseAutoregressiveDensity):
                 filled[rows, d] = conditional.center(params_d, kind).squeeze(-1)
         return filled
 
+    def _contexts(self, context: Any, n: int | None = None) -> Tensor | None:
+        """Encode contexts, of n rows or as many as there are, on the device."""
+        if self.context_ is None:
+            if context is None:
+                return None
+            raise ValueError(
+                f"{type(self).__name__} was fitted without context; pass context to "
+                "fit as well, or leave it out here."
+            )
+        if context is None:
+            raise ValueError(
+                f"{type(self).__name__} was fitted with contexts, of the columns "
+                f"{self.context_.columns.names}; pass context, one for each row."
+            )
+        n = len(context) if n is None else n
+        network = self.module_.network
+        encoded = self.context_.encode(self.context_.read(context, n))
+        return encoded.to(network.ordering.device, network.dtype)
+
     def _blocks_of(
-        self, X: Any
+        self, X: Any, context: Any
     ) -> Iterator[tuple[int, np.ndarray, Tensor, dict[str, Tensor]]]:
         """Rows of X block by block: where they begin, their codes, and both as tensors.
 
         Blocks are of one size, the last one padded: a row's score does not depend on
-        how many rows come with it. The last entry tells a module of missing cells.
+        how many rows come with it. The last entry tells a module of missing cells, and
+        holds contexts.
         """
         network = self.module_.network
+        contexts = self._contexts(context, X.shape[0])
         size = _power_of_two(_SCORE_BLOCK // network.n_activations, 16, 4096)
         padded = np.zeros((size, X.shape[1]))
         for begin in range(0, X.shape[0], size):
@@ -204,8 +240,12 @@ class ConditionalQueries(BaseAutoregressiveDensity):
             x = torch.as_tensor(
                 padded, dtype=network.dtype, device=network.ordering.device
             )
-            some = bool(np.isnan(codes).any())
-            yield begin, codes, x, {"known": ~x.isnan()} if some else {}
+            cells = {"known": ~x.isnan()} if bool(np.isnan(codes).any()) else {}
+            if contexts is not None:
+                of_block = contexts.new_zeros((size, contexts.shape[1]))
+                of_block[: len(codes)] = contexts[begin : begin + len(codes)]
+                cells["context"] = of_block
+            yield begin, codes, x, cells
 
     def _check_agnostic(self, method: str) -> None:
         if not self._is_agnostic:

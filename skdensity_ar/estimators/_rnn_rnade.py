@@ -229,6 +229,7 @@ class RNNRNADE(SequenceDensity):
         x: Tensor,
         lengths: np.ndarray | None,
         generator: torch.Generator,
+        **network: Any,
     ) -> SequenceModule:
         assert lengths is not None
         sizes = layer_sizes(self.recurrent_layer_sizes, "recurrent_layer_sizes")

@@ -8,20 +8,25 @@ import numpy as np
 import torch
 from scipy.special import logsumexp
 from sklearn.utils.validation import check_is_fitted
-from torch import Tensor
 
 from skdensity_ar._columns import Columns
 from skdensity_ar._device import threads_for
 from skdensity_ar._frames import rows_of
 from skdensity_ar._random import make_generator
 from skdensity_ar._sequences import SequenceRows
-from skdensity_ar._validation import _fit_context, check_count, check_sequences
+from skdensity_ar._validation import (
+    _fit_context,
+    check_count,
+    check_sequences,
+    check_weights,
+)
 from skdensity_ar.estimators._base import (
     MIN_TO_SPLIT,
     BaseAutoregressiveDensity,
     Examples,
     warn_of_no_validation,
 )
+from skdensity_ar.estimators._data import Data
 
 # Frames that the inner network scores at a time, however many there are.
 _SCORE_FRAMES = 256
@@ -49,7 +54,7 @@ class SequenceDensity(BaseAutoregressiveDensity):
         return 0.2
 
     @_fit_context(prefer_skip_nested_validation=True)
-    def fit(self, X, y=None, *, X_val=None) -> Self:
+    def fit(self, X, y=None, sample_weight=None, *, X_val=None) -> Self:
         """Fit the density to the sequences of X.
 
         Parameters
@@ -60,6 +65,9 @@ class SequenceDensity(BaseAutoregressiveDensity):
             a sequence are not part of it. `[X]` is the data set of one sequence X.
         y : Ignored
             Not used, present for API consistency by convention.
+        sample_weight : array-like of shape (n_sequences,), default=None
+            How often each sequence counts, all of its frames alike; None counts each
+            once. A weight of 2 is as the sequence twice, a weight of 0 as none.
         X_val : as X
             Sequences that early stopping watches; None sets a share of X aside: whole
             sequences, or, of fewer than 10, the last frames of each.
@@ -76,7 +84,7 @@ class SequenceDensity(BaseAutoregressiveDensity):
             If X is no set of sequences (the message names the sequence by its index)
             or holds values that its columns cannot have (it names the column).
         """
-        self._fit(X, X_val)
+        self._fit(X, X_val, sample_weight)
         return self
 
     def _read(
@@ -86,18 +94,15 @@ class SequenceDensity(BaseAutoregressiveDensity):
         return check_sequences(self, X, reset=reset, reads_labels=labels)
 
     def _examples(
-        self,
-        module: Any,
-        x: Tensor,
-        lengths: np.ndarray | None,
-        n_train: int,
-        generator: torch.Generator,
+        self, module: Any, data: Data, n_train: int, generator: torch.Generator
     ) -> Examples:
+        x, lengths, weights = data.x, data.lengths, data.weights
         assert lengths is not None
+        weights = np.ones(len(lengths)) if weights is None else weights
         table, n_members = module.table(x, lengths), module.n_members
         seen = lengths[:n_train]
         if n_train >= MIN_TO_SPLIT:
-            rows = SequenceRows.of_whole(table, lengths, self.bptt_length)
+            rows = SequenceRows.of_whole(table, lengths, weights, self.bptt_length)
             train_index, valid_index = self._split(
                 n_train, len(lengths), n_members, generator
             )
@@ -110,7 +115,7 @@ class SequenceDensity(BaseAutoregressiveDensity):
                     warn_of_no_validation(f"{n_train} sequences of {len(x)} time steps")
                     heads = seen
             rows, n_pieces = SequenceRows.of_few(
-                table, lengths, heads, self.bptt_length
+                table, lengths, heads, weights, self.bptt_length
             )
             index = torch.arange(len(rows.begins), device=x.device)
             index = index.expand(n_members, -1)
@@ -221,7 +226,7 @@ class SequenceDensity(BaseAutoregressiveDensity):
             out.append(steps)
         return out
 
-    def score(self, X, y=None) -> float:
+    def score(self, X, y=None, sample_weight=None) -> float:
         """Mean log-density per time step.
 
         Parameters
@@ -230,6 +235,8 @@ class SequenceDensity(BaseAutoregressiveDensity):
             Sequences with the columns of `fit`, in any container that `fit` takes.
         y : Ignored
             Not used, present for API consistency by convention.
+        sample_weight : array-like of shape (n_sequences,), default=None
+            How often each sequence counts; None counts each once.
 
         Returns
         -------
@@ -238,7 +245,10 @@ class SequenceDensity(BaseAutoregressiveDensity):
             nats per time step: the convention of the music and speech papers.
         """
         totals, lengths = self._totals(X)
-        return float(totals.sum() / lengths.sum())
+        weights = np.ones(len(lengths))
+        if sample_weight is not None:
+            weights = check_weights(sample_weight, len(lengths))
+        return float(weights @ totals / (weights @ lengths))
 
     def sample(self, n_samples=1, n_timesteps=None, random_state=None) -> list[Any]:
         """Draw sequences from the model.

@@ -8,7 +8,6 @@ from typing import Any, ClassVar, Self
 import numpy as np
 import torch
 from sklearn.utils.validation import check_is_fitted
-from torch import Tensor
 
 from skdensity_ar._columns import Columns
 from skdensity_ar._device import threads_for
@@ -21,6 +20,7 @@ from skdensity_ar._validation import (
     check_columns,
     check_count,
     check_table,
+    check_weights,
 )
 from skdensity_ar.conditionals import N_SETS
 from skdensity_ar.estimators._base import (
@@ -29,6 +29,7 @@ from skdensity_ar.estimators._base import (
     BaseAutoregressiveDensity,
     Examples,
 )
+from skdensity_ar.estimators._data import Data
 from skdensity_ar.estimators._queries import ConditionalQueries
 
 # Rows per column from which on a fit needs less noise, and can tell more components
@@ -125,7 +126,16 @@ class TableDensity(ConditionalQueries):
         return [0.1 * (e % 2) for e in range(n_members)]
 
     @_fit_context(prefer_skip_nested_validation=True)
-    def fit(self, X, y=None, *, X_val=None) -> Self:
+    def fit(
+        self,
+        X,
+        y=None,
+        sample_weight=None,
+        *,
+        X_val=None,
+        context=None,
+        context_val=None,
+    ) -> Self:
         """Fit the density to the rows of X.
 
         Parameters
@@ -134,8 +144,18 @@ class TableDensity(ConditionalQueries):
             Training rows. With ordering="agnostic" cells may be missing, NaN.
         y : Ignored
             Not used, present for API consistency by convention.
+        sample_weight : array-like of shape (n_samples,), default=None
+            How often each row counts; None counts each once. A weight of 2 is as the
+            row twice, a weight of 0 as none.
         X_val : array-like or frame of shape (n_validation_samples, n_features)
             Rows that early stopping watches; None sets a share of X aside.
+        context : array-like, series or frame of shape (n_samples, n_columns) or \
+                (n_samples,), default=None
+            What the density is conditioned on: p(x | context). Labels and booleans,
+            of a frame or an array of strings, are categories; numbers are numbers,
+            class labels that are integers too: make them strings.
+        context_val : as context, default=None
+            Of the rows of X_val.
 
         Returns
         -------
@@ -149,7 +169,7 @@ class TableDensity(ConditionalQueries):
             If X holds values that its columns cannot have; the message names the
             column and the value.
         """
-        self._fit(X, X_val)
+        self._fit(X, X_val, sample_weight, context=context, context_val=context_val)
         return self
 
     def _read(
@@ -159,23 +179,22 @@ class TableDensity(ConditionalQueries):
         return check_table(self, X, reset=reset, reads_labels=labels), None
 
     def _examples(
-        self,
-        module: Any,
-        x: Tensor,
-        lengths: np.ndarray | None,
-        n_train: int,
-        generator: torch.Generator,
+        self, module: Any, data: Data, n_train: int, generator: torch.Generator
     ) -> Examples:
         train_index, valid_index = self._split(
-            n_train, len(x), module.n_members, generator
+            n_train, data.n, module.n_members, generator
         )
         n = train_index.shape[1]
         size = self.batch_size
         size = min(max(n // 16, 32), 256, n) if size == "auto" else min(size, n)
-        return Examples(TensorRows(x), train_index, valid_index, size, size)
+        weights = None
+        if data.weights is not None:
+            weights = torch.as_tensor(data.weights).to(data.x)
+        rows = TensorRows(data.x, data.context, weights)
+        return Examples(rows, train_index, valid_index, size, size)
 
     @torch.no_grad()
-    def score_samples(self, X, *, given=None) -> np.ndarray:
+    def score_samples(self, X, *, given=None, context=None) -> np.ndarray:
         """Log-density of every row under the model.
 
         Parameters
@@ -187,14 +206,16 @@ class TableDensity(ConditionalQueries):
             Names or indices of columns on which the density of the others is
             conditioned. With ordering="agnostic" these are any, otherwise such as come
             before all others in every ordering.
+        context : as in `fit`, default=None
+            One for each row, of a density fitted with contexts.
 
         Returns
         -------
         log_density : ndarray of shape (n_samples,)
             log p(x), or log p(others | given), in nats, float64, in the units of X: a
             density with respect to Lebesgue measure for real columns, a mass for the
-            others and for atoms (see `base_measure_`). Of a row with missing cells that
-            of what is known, 0 where nothing is.
+            others and for atoms (see `base_measure_`); given the context where there is
+            one. Of a row with missing cells that of what is known, 0 where nothing is.
 
         Raises
         ------
@@ -210,13 +231,15 @@ class TableDensity(ConditionalQueries):
             is_given[check_columns(given, self.columns_.names, "given")] = True
             if not self._is_agnostic:
                 self._check_come_first(is_given)
-        for begin, codes, x, cells in self._blocks_of(X):
+        for begin, codes, x, cells in self._blocks_of(X, context):
             log_jacobians = self.columns_.log_jacobians(codes)
             log_jacobian = np.where(is_given, 0.0, log_jacobians).sum(1)
             with threads_for(len(x) * self.module_.n_weights):
                 if is_given.any():
                     columns = torch.as_tensor(is_given, device=x.device)
-                    log_p = self.module_.conditional_log_prob(x, columns)
+                    log_p = self.module_.conditional_log_prob(
+                        x, columns, cells.get("context")
+                    )
                 else:
                     log_p = self.module_.log_prob(x, **cells)
             log_p = log_p[: len(codes)].cpu().numpy()
@@ -238,7 +261,7 @@ class TableDensity(ConditionalQueries):
         tags.input_tags.allow_nan = self._is_agnostic
         return tags
 
-    def score(self, X, y=None) -> float:
+    def score(self, X, y=None, sample_weight=None, *, context=None) -> float:
         """Mean log-density of the rows.
 
         Parameters
@@ -247,23 +270,34 @@ class TableDensity(ConditionalQueries):
             Rows with the columns of `fit`.
         y : Ignored
             Not used, present for API consistency by convention.
+        sample_weight : array-like of shape (n_samples,), default=None
+            How often each row counts; None counts each once.
+        context : as in `fit`, default=None
+            One for each row, of a density fitted with contexts.
 
         Returns
         -------
         score : float
             Mean of `score_samples(X)`, in nats per row.
         """
-        return float(np.mean(self.score_samples(X)))
+        log_density = self.score_samples(X, context=context)
+        if sample_weight is None:
+            return float(np.mean(log_density))
+        weights = check_weights(sample_weight, len(log_density))
+        return float(np.average(log_density, weights=weights))
 
-    def sample(self, n_samples=1, random_state=None):
+    def sample(self, n_samples=1, random_state=None, *, context=None):
         """Draw rows from the model.
 
         Parameters
         ----------
         n_samples : int, default=1
-            Number of rows.
+            Number of rows, or of rows for each context.
         random_state : int, RandomState instance or None, default=None
             Decides the draws; None uses numpy's global generator.
+        context : as in `fit`, default=None
+            Of a density fitted with contexts: what to draw given. The draws for the
+            first context come first.
 
         Returns
         -------
@@ -280,14 +314,19 @@ class TableDensity(ConditionalQueries):
         check_is_fitted(self)
         n_samples = check_count(n_samples, "n_samples")
         network = self.module_.network
+        given = self._contexts(context)
+        if given is not None:
+            given = given.repeat_interleave(n_samples, 0)
+            n_samples = len(given)
         generator = make_generator(random_state, network.ordering.device)
         size = max(1, _SAMPLE_BLOCK // network.n_activations)
         multiplications = n_samples * self.module_.n_weights
         with threads_for(multiplications // self.n_features_in_):  # of one column
-            codes = [
-                self.module_.sample(min(size, n_samples - begin), generator)
-                for begin in range(0, n_samples, size)
-            ]
+            codes = []
+            for begin in range(0, n_samples, size):
+                n = min(size, n_samples - begin)
+                part = None if given is None else given[begin : begin + n]
+                codes.append(self.module_.sample(n, generator, part))
         return self.columns_.inverse(torch.cat(codes).double().cpu().numpy())
 
 

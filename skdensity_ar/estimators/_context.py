@@ -1,0 +1,68 @@
+"""What a density is conditioned on from outside: tables of contexts."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from skdensity_ar._columns import Columns, fit_columns
+from skdensity_ar._validation import check_context
+from skdensity_ar.conditionals import Conditional
+from skdensity_ar.estimators._build import conditional_blocks
+
+
+@dataclass
+class Context:
+    """A fitted table of contexts, and how networks take it in.
+
+    Attributes
+    ----------
+    columns : Columns
+        Kinds, categories and scaling, learned as those of X are.
+    blocks : list of (Conditional, list of int)
+        What encodes them.
+    """
+
+    columns: Columns
+    blocks: Sequence[tuple[Conditional, Sequence[int]]]
+
+    @property
+    def n_inputs(self) -> int:
+        """Inputs of a network."""
+        return sum(c.n_inputs * len(columns) for c, columns in self.blocks)
+
+    def read(self, C: Any, n: int) -> Any:
+        """Check a table of n contexts."""
+        return check_context(C, n, self.columns.names)
+
+    def encode(self, C: Any) -> Tensor:
+        """Turn a checked table into what networks take, (n, n_inputs), float64."""
+        try:
+            codes = torch.as_tensor(self.columns.transform(C), device="cpu")
+        except ValueError as error:
+            raise ValueError(f"context: {error}") from error
+        encoded = [c.encode(codes[:, list(d)]).flatten(-2) for c, d in self.blocks]
+        return torch.cat(encoded, -1)
+
+
+def fit_context(C: Any, *, handle_unknown: str, n_frequencies: int) -> Context:
+    """Learn the columns of a checked table.
+
+    A label that comes only when scoring is encoded as none of those seen, or refused,
+    as `handle_unknown` says.
+    """
+    try:
+        columns = fit_columns(
+            C,
+            conditional="auto",
+            numeric="gaussian_mixture",
+            handle_unknown=handle_unknown,
+        )
+    except (ValueError, TypeError) as error:
+        raise type(error)(f"context: {error}") from error
+    blocks = conditional_blocks(columns, 1, n_frequencies, torch.device("cpu"))
+    return Context(columns, blocks)

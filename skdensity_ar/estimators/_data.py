@@ -1,0 +1,118 @@
+"""What `fit` is given: rows, or sequences, with weights and contexts."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from skdensity_ar._frames import take_rows
+
+# Weights that are whole numbers are taken as repetitions up to so many rows in all, or
+# so many times the rows there are.
+_MOST_ROWS, _MOST_TIMES = 2**20, 8
+
+
+@dataclass
+class Given:
+    """Checked tables.
+
+    Attributes
+    ----------
+    X : ndarray or frame of shape (n_rows, D)
+    lengths : ndarray of int, shape (n,), or None
+        Of sequences, whose frames X holds; rows of a table are examples themselves.
+    weights : ndarray of shape (n,), or None
+        How often each example counts.
+    context : ndarray or frame of shape (n_rows, C), or None
+    """
+
+    X: Any
+    lengths: np.ndarray | None
+    weights: np.ndarray | None = None
+    context: Any = None
+
+    def without_weightless(self) -> Given:
+        """Leave out examples of weight 0."""
+        if self.weights is None or self.weights.all():
+            return self
+        kept = np.flatnonzero(self.weights)
+        rows = self._rows_of(kept)
+        return Given(
+            take_rows(self.X, rows),
+            None if self.lengths is None else self.lengths[kept],
+            self.weights[kept],
+            None if self.context is None else take_rows(self.context, rows),
+        )
+
+    def repeated(self, least: int = 0) -> tuple[Any, np.ndarray | None]:
+        """Rows of every example as often as it counts, and the lengths of such.
+
+        Columns are learned from these: their quantiles, heaps and frequencies.
+        `least` says how often any comes.
+        """
+        if self.weights is None:
+            return slice(None), self.lengths
+        index = repetitions(self.weights, least)
+        lengths = None if self.lengths is None else self.lengths[index]
+        return self._rows_of(index), lengths
+
+    def _rows_of(self, index: np.ndarray) -> np.ndarray:
+        if self.lengths is None:
+            return index
+        ends, n = np.cumsum(self.lengths), self.lengths[index]
+        return np.repeat(ends[index] - np.cumsum(n), n) + np.arange(n.sum())
+
+
+@dataclass
+class Data:
+    """What trains and validates, on the device.
+
+    Attributes
+    ----------
+    x : Tensor of shape (n_rows, D)
+        Codes and standardised numbers.
+    lengths : ndarray of int, shape (n,), or None
+        As in `Given`.
+    weights : ndarray of shape (n,), or None
+    context : Tensor of shape (n_rows, C), or None
+        What a network takes of it.
+    """
+
+    x: Tensor
+    lengths: np.ndarray | None
+    weights: np.ndarray | None
+    context: Tensor | None
+
+    @property
+    def n(self) -> int:
+        """Rows, or sequences."""
+        return len(self.x) if self.lengths is None else len(self.lengths)
+
+    def followed_by(self, other: Data) -> Data:
+        """Join the others to these, each of which counts once."""
+        joined = replace(self, x=torch.cat([self.x, other.x]))
+        if self.lengths is not None and other.lengths is not None:
+            joined.lengths = np.concatenate([self.lengths, other.lengths])
+        if self.weights is not None:
+            joined.weights = np.concatenate([self.weights, np.ones(other.n)])
+        if self.context is not None and other.context is not None:
+            joined.context = torch.cat([self.context, other.context])
+        return joined
+
+
+def repetitions(weights: np.ndarray, least: int = 0) -> np.ndarray:
+    """Repeat the index of every example as often as it counts, from weights (n,) > 0.
+
+    Of weights that are no whole numbers n indices in all, in proportion, but every one
+    at least so often.
+    """
+    n, ends = len(weights), np.cumsum(weights)
+    whole = bool((weights == np.floor(weights)).all())
+    if not whole or ends[-1] > max(_MOST_ROWS, _MOST_TIMES * n):
+        ends = np.floor(ends * (n / ends[-1]) + 0.5)
+    times = np.maximum(np.diff(ends, prepend=0.0), least)
+    return np.repeat(np.arange(n), times.astype(np.int64))

@@ -1,0 +1,190 @@
+"""Rows and sequences that count more or less than once."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from sklearn import config_context
+from sklearn.datasets import load_iris
+from sklearn.model_selection import GridSearchCV
+
+from skdensity_ar import RNNRNADE, MADEDensity, NADEDensity, RNADEDensity
+from skdensity_ar._training import TensorRows
+from skdensity_ar.estimators._data import Given, repetitions
+from tests.properties import make_module, mixture_block
+
+# Full batches and nothing drawn in them: what is left is the objective.
+PLAIN = {
+    "batch_size": 10**6,
+    "dropout": 0.0,
+    "early_stopping": False,
+    "dtype": "float64",
+    "random_state": 0,
+}
+TABLES = {
+    "made": (MADEDensity, "real"),
+    "rnade": (RNADEDensity, "real"),
+    "nade": (NADEDensity, "codes"),
+    "mixed": (MADEDensity, "mixed"),
+}
+
+
+def table(kind: str, n: int = 60) -> np.ndarray:
+    rng = np.random.default_rng(0)
+    real = rng.normal(size=(n, 3)) @ [[1.0, 0.5, 0.0], [0.0, 1.0, 0.3], [0, 0, 0.1]]
+    codes = rng.integers(0, 3, (n, 3)).astype(float)
+    codes[:, 2] = (codes[:, 0] + codes[:, 1]) % 3
+    if kind == "mixed":
+        return np.column_stack([real[:, :2], codes[:, 0] > 1])
+    return real if kind == "real" else codes
+
+
+def whole_weights(n: int) -> np.ndarray:
+    return np.random.default_rng(1).integers(1, 4, n)
+
+
+@pytest.mark.parametrize("case", TABLES)
+def test_a_weight_of_two_is_as_the_row_twice(case):
+    cls, kind = TABLES[case]
+    X = table(kind)
+    weights = whole_weights(len(X))
+    density = cls(max_iter=15, n_orderings=2, **PLAIN)
+    weighted = density.fit(X, sample_weight=weights).score_samples(X)
+    repeated = density.fit(np.repeat(X, weights, axis=0)).score_samples(X)
+    np.testing.assert_allclose(weighted, repeated, atol=1e-6)
+    unweighted = density.fit(X).score_samples(X)
+    assert np.abs(weighted - unweighted).max() > 1e-3
+
+
+@pytest.mark.parametrize("n_sequences", [12, 3])  # few are cut into pieces
+def test_a_weight_of_two_is_as_the_sequence_twice(n_sequences):
+    rng = np.random.default_rng(0)
+    X = [rng.normal(size=(int(n), 2)) for n in rng.integers(5, 12, n_sequences)]
+    weights = whole_weights(n_sequences)
+    density = RNNRNADE(max_iter=5, n_orderings=2, n_lags=0, **PLAIN)
+    weighted = density.fit(X, sample_weight=weights).score_samples(X)
+    repeated = [x for x, w in zip(X, weights, strict=True) for _ in range(w)]
+    again = density.fit(repeated).score_samples(X)
+    np.testing.assert_allclose(weighted, again, atol=1e-6)
+
+
+@pytest.mark.parametrize("case", TABLES)
+def test_a_weight_of_zero_is_as_no_row(case):
+    cls, kind = TABLES[case]
+    X = table(kind)
+    weights = whole_weights(len(X)) * (np.arange(len(X)) % 3 > 0)
+    density = cls(max_iter=3, n_orderings=2, random_state=0)
+    weighted = density.fit(X, sample_weight=weights).score_samples(X)
+    kept = weights > 0
+    without = density.fit(X[kept], sample_weight=weights[kept]).score_samples(X)
+    np.testing.assert_array_equal(weighted, without)
+
+
+def test_mini_batches_have_the_weighted_objective_in_the_mean():
+    module = make_module(
+        "MADE", [mixture_block("gaussian_mixture", [0, 1])], "natural", n_members=2
+    )
+    rng = np.random.default_rng(0)
+    x = torch.from_numpy(rng.normal(size=(60, 2)))
+    weights = torch.from_numpy(rng.exponential(size=60))
+    rows = TensorRows(x, weights=weights)
+    index = torch.stack([torch.arange(60), torch.arange(60).roll(7)])[:, :48]
+    batches = rows.batches(index, 8, torch.Generator().manual_seed(0))
+    assert len(batches) == 6
+    mean = sum(batch.loss(module, ()).sum(-1) / batch.share for batch in batches) / 6
+    own = weights[index]
+    expected = (module.loss(x[index]) * own).sum(1) / own.sum(1)
+    torch.testing.assert_close(mean, expected)
+
+
+def test_the_weighted_frequency_is_learned():
+    X = np.repeat([[0.0], [1.0]], 50, axis=0)
+    weights = np.where(X[:, 0] == 1.0, 0.9, 0.1)
+    density = NADEDensity(max_iter=30, random_state=0).fit(X, sample_weight=weights)
+    assert math.exp(density.score_samples([[1.0]])[0]) == pytest.approx(0.9, abs=0.03)
+    assert density.score(X, sample_weight=weights) > density.score(X)
+
+
+def test_equal_weights_train_as_none_do():
+    X = table("real")
+    density = MADEDensity(max_iter=3, random_state=0)
+    weighted = density.fit(X, sample_weight=np.full(len(X), 0.25)).score_samples(X)
+    np.testing.assert_allclose(weighted, density.fit(X).score_samples(X), atol=1e-4)
+
+
+def test_repetitions_are_in_proportion():
+    assert repetitions(np.array([1.0, 3.0, 2.0])).tolist() == [0, 1, 1, 1, 2, 2]
+    weights = np.random.default_rng(0).exponential(size=1000) + 1e-9
+    times = np.bincount(repetitions(weights), minlength=1000)
+    assert times.sum() == 1000
+    assert np.abs(times - weights / weights.mean()).max() <= 1.0
+    assert np.bincount(repetitions(weights, least=1)).min() == 1
+    assert len(repetitions(np.array([1e12, 1.0]))) == 2
+
+
+def test_a_category_of_little_weight_is_known():
+    X = np.r_[np.zeros(50), np.ones(50), [2.0]][:, None]
+    weights = np.r_[np.full(100, 0.7), 1e-3]
+    density = NADEDensity(max_iter=1, random_state=0).fit(X, sample_weight=weights)
+    np.testing.assert_allclose(
+        np.exp(density.score_samples([[0.0], [1.0], [2.0]])).sum(), 1.0, atol=1e-5
+    )
+
+
+def test_frames_of_a_sequence_are_repeated_together():
+    X = np.arange(6.0)[:, None]
+    given = Given(X, np.array([3, 1, 2]), np.array([2.0, 0.0, 1.0]))
+    given = given.without_weightless()
+    assert given.X[:, 0].tolist() == [0.0, 1.0, 2.0, 4.0, 5.0]
+    rows, lengths = given.repeated()
+    assert given.X[rows, 0].tolist() == [0.0, 1.0, 2.0, 0.0, 1.0, 2.0, 4.0, 5.0]
+    assert lengths.tolist() == [3, 3, 2]
+
+
+def test_the_score_of_sequences_counts_frames_by_weight():
+    X = [np.zeros((3, 1)), np.ones((2, 1)), np.zeros((4, 1))]
+    density = RNNRNADE(max_iter=1, early_stopping=False, random_state=0).fit(X)
+    totals = density.score_samples(X)
+    expected = (2.0 * totals[0] + totals[2]) / 10.0
+    assert density.score(X, sample_weight=[2, 0, 1]) == pytest.approx(expected)
+
+
+WRONG = {
+    "too few": (np.ones(3), "sample_weight.shape"),
+    "negative": (np.r_[-1.0, np.ones(59)], "[Nn]egative values"),
+    "not a number": (np.r_[np.nan, np.ones(59)], "NaN"),
+    "all zero": (np.zeros(60), "zero|0 for all"),
+}
+
+
+@pytest.mark.parametrize("case", WRONG)
+def test_wrong_weights_are_refused_and_leave_the_fitted_density(case):
+    weights, message = WRONG[case]
+    X = table("real")
+    density = MADEDensity(max_iter=1, random_state=0).fit(X)
+    before = density.score_samples(X)
+    with pytest.raises(ValueError, match=message):
+        density.fit(X, sample_weight=weights)
+    np.testing.assert_array_equal(density.score_samples(X), before)
+
+
+def test_weights_are_routed_to_fit_and_score():
+    X, _ = load_iris(return_X_y=True)
+    weights = np.random.default_rng(0).integers(1, 3, len(X))
+    with config_context(enable_metadata_routing=True):
+        density = MADEDensity(max_iter=2, n_orderings=1, random_state=0)
+        density.set_fit_request(sample_weight=True)
+        density.set_score_request(sample_weight=True)
+        search = GridSearchCV(density, {"hidden_layer_sizes": [(8,), (16,)]}, cv=2)
+        search.fit(X, sample_weight=weights)
+    alone = search.best_estimator_.score(X, sample_weight=weights)
+    assert np.isfinite(alone)
+    best = clone_fitted(search, X, weights)
+    assert best.score(X, sample_weight=weights) == alone
+
+
+def clone_fitted(search: GridSearchCV, X: np.ndarray, weights: np.ndarray):
+    """The best estimator fitted by hand, as the search is to have done."""
+    density = MADEDensity(n_orderings=1, max_iter=2, random_state=0)
+    return density.set_params(**search.best_params_).fit(X, sample_weight=weights)
