@@ -293,8 +293,8 @@ def main() -> None:
 
 
 TEXT = f"""\
-Held-out rows ({N_TEST}) of drawn truths, {N_PATTERNS} patterns of columns each; ± is the
-standard error over truths. "worst" is the pattern and truth with the largest mean.
+Held-out rows ({N_TEST}) of drawn truths, {N_PATTERNS} patterns of columns each; ± is
+the standard error over truths. "worst" is the pattern and truth with the largest mean.
 `known_truths.py` says what the quantities are."""
 
 if __name__ == "__main__":

@@ -173,8 +173,8 @@ class Rows:
             "",
             f"    {command.removeprefix('$ ')}",
             "",
-            f"Last run: {machine}, scikit-learn {sklearn.__version__}. What the command",
-            "leaves out comes from earlier runs.",
+            f"Last run: {machine}, scikit-learn {sklearn.__version__}.",
+            "What the command leaves out comes from earlier runs.",
             "",
             text,
             "",
@@ -216,6 +216,23 @@ def paired(
     }
 
 
+def outcome(
+    lead: dict[str, tuple[float, float, int]],
+) -> tuple[list[str], list[str]]:
+    """Sets on which a lead is more than its error, and those where it is less than −.
+
+    A lead over one division has no error and counts as it is.
+    """
+    ahead = [name for name, (m, e, _) in lead.items() if m > np.nan_to_num(e)]
+    behind = [name for name, (m, e, _) in lead.items() if -m > np.nan_to_num(e)]
+    return ahead, behind
+
+
+def named(sets: Sequence[str]) -> str:
+    """How many they are and, where there are any, which."""
+    return f"{len(sets)}" + (f" ({', '.join(sets)})" if sets else "")
+
+
 def cell(mean: float, error: float, digits: int = 3, *, sign: bool = False) -> str:
     """Mean ± error, as a cell of a table."""
     text = f"{mean:+.{digits}f}" if sign else f"{mean:.{digits}f}"
@@ -241,6 +258,6 @@ def ranks(record: pd.DataFrame, value: str, *, largest: bool = False) -> pd.Seri
 
 def lines(table: pd.DataFrame, corner: str = "") -> list[str]:
     """A table of cells in Markdown, its index first."""
+    rows = [[str(name), *row] for name, *row in table.itertuples()]
     head = [corner, *map(str, table.columns)]
-    rows = [[str(name), *row] for name, row in zip(table.index, table.values)]
     return ["| " + " | ".join(row) + " |" for row in (head, ["---"] * len(head), *rows)]
