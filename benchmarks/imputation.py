@@ -29,20 +29,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
-from queries import (
-    Rows,
-    arguments,
-    lines,
-    made,
-    means,
-    named,
-    outcome,
-    paired,
-    ranks,
-    real_columns,
-    tasks,
-    with_holes,
-)
+import queries
 from rivals import Coder, FrameImputer, MixtureImputer, conditionals
 from sklearn.base import BaseEstimator
 from sklearn.ensemble import RandomForestRegressor
@@ -67,20 +54,7 @@ IMPUTERS: dict[str, BaseEstimator] = {
 }
 DRAWING = ("BayesianRidge draws", "GMM")
 MEASURES = {"rmse": "RMSE", "error": "rate of wrong categories", "crps": "CRPS"}
-SETS = (
-    "iris",
-    "wine",
-    "diabetes",
-    "breast_cancer",
-    "winequality_red",
-    "uci_concrete",
-    "uci_energy",
-    "uci_power_plant",
-    "uci_yacht",
-    "penguins",
-    "titanic",
-    "adult",
-)
+SETS = (*queries.SETS, "uci_energy", "uci_yacht", "penguins", "titanic", "adult")
 
 
 @dataclass
@@ -94,9 +68,9 @@ class Filled:
 def filled(
     model: str, train: pd.DataFrame, test: pd.DataFrame, args: argparse.Namespace
 ) -> Filled:
-    real = real_columns(train)
+    real = queries.real_columns(train)
     if model == OURS:
-        density = made(0, args, ordering="agnostic").fit(train)
+        density = queries.made(0, args, ordering="agnostic").fit(train)
         draws = density.sample_conditional(test, N_DRAWS, random_state=0)
         numbers = draws[:, :, train.columns.get_indexer(real)].astype(float)
         return Filled(density.impute(test), numbers)
@@ -124,7 +98,7 @@ def measures(
 ) -> dict[str, float]:
     """All of `MEASURES` and the coverage; NaN where a table has no such column."""
     errors, scores, covered, wrong = [], [], [], []
-    real = real_columns(complete)
+    real = queries.real_columns(complete)
     for name in complete.columns:
         missing = test[name].isna().to_numpy()
         truth = complete.loc[missing, name].to_numpy()
@@ -162,7 +136,7 @@ def computed(
     args: argparse.Namespace,
 ) -> list[dict]:
     found = filled(model, train, test, args)
-    return [measures(found, complete, test, train[real_columns(train)].std())]
+    return [measures(found, complete, test, train[queries.real_columns(train)].std())]
 
 
 def body(record: pd.DataFrame) -> list[str]:
@@ -171,14 +145,21 @@ def body(record: pd.DataFrame) -> list[str]:
         part = record.dropna(subset=measure)
         if part.empty:
             continue
-        mean_ranks = ranks(part, measure)
-        table = means(part, measure)[list(mean_ranks.index)]
+        mean_ranks = queries.ranks(part, measure)
+        table = queries.means(part, measure)[list(mean_ranks.index)]
         table.loc["mean rank"] = mean_ranks.map("{:.2f}".format)
-        out += [f"## {title}", "", *lines(table), "", *_behind(part, measure), ""]
+        out += [
+            f"## {title}",
+            "",
+            *queries.lines(table),
+            "",
+            *_behind(part, measure),
+            "",
+        ]
     coverage = record.dropna(subset="coverage")
     if not coverage.empty:
         out += ["## Share covered by central 90 % intervals", ""]
-        out += [*lines(means(coverage, "coverage", 2))]
+        out += [*queries.lines(queries.means(coverage, "coverage", 2))]
         of_ours = coverage[coverage["model"] == OURS].groupby("set")["coverage"].mean()
         if len(of_ours):
             close = ((of_ours - 0.9).abs() <= 0.03).sum()
@@ -188,22 +169,21 @@ def body(record: pd.DataFrame) -> list[str]:
 
 def _behind(record: pd.DataFrame, measure: str) -> list[str]:
     """Where ours is behind the best of the others, and what it leads each one by."""
-    rivals = [m for m in record["model"].unique() if m != OURS]
-    lags = {model: paired(record, measure, OURS, model) for model in rivals}
-    mean = record.groupby(["set", "model"])[measure].mean().unstack()
-    if OURS not in mean or not rivals:
+    against = queries.against_best(record, measure, OURS, list(IMPUTERS))
+    if not against:
         return []
-    best = mean[rivals].idxmin(axis=1)
-    against = {s: lags[m][s] for s, m in best.items() if s in lags[m]}
-    behind, ahead = outcome(against)  # smaller is better
+    behind, ahead = queries.outcome(against)  # smaller is better
     out = [
-        f"Against the best of the others on each set, by more than one standard error "
-        f"of the paired difference: ours behind on {named(behind)} of {len(against)} "
-        f"sets, ahead on {named(ahead)}.",
+        "Against the best of the others on each set, by more than one standard error "
+        f"of the paired difference: ours behind on {queries.named(behind)} of "
+        f"{len(against)} sets, ahead on {queries.named(ahead)}.",
         "",
     ]
-    for model, lag in lags.items():
-        worse, better = outcome(lag)
+    for model in IMPUTERS:
+        lag = queries.paired(record, measure, OURS, model)
+        if not lag:
+            continue
+        worse, better = queries.outcome(lag)
         out.append(
             f"- {model}: ours behind on {len(worse)}, ahead on {len(better)} of "
             f"{len(lag)}."
@@ -218,14 +198,15 @@ each is measured."""
 
 def main() -> None:
     models = [OURS, *IMPUTERS]
-    args = arguments(__doc__, models=models, sets=SETS, divisions=3)
-    rows = Rows("imputation", ["set", "division", "model"], args)
-    code = [filled, crps, measures, computed, with_holes]
+    args = queries.arguments(__doc__, models=models, sets=SETS, divisions=3)
+    rows = queries.Rows("imputation", ["set", "division", "model"], args)
+    code = [filled, crps, measures, computed, queries.with_holes]
     of_rivals = [FrameImputer, Coder]
-    for what, *complete in tasks(args, test_share=0.2):
+    for what, *complete in queries.tasks(args, test_share=0.2):
         seed = what["division"]
         train, test = (
-            with_holes(part, HOLES, seed + 1000 * i) for i, part in enumerate(complete)
+            queries.with_holes(part, HOLES, seed + 1000 * i)
+            for i, part in enumerate(complete)
         )
         for model in models:
             used = [] if model == OURS else of_rivals

@@ -19,19 +19,7 @@ import argparse
 
 import numpy as np
 import pandas as pd
-from queries import (
-    Rows,
-    arguments,
-    cell,
-    lines,
-    made,
-    means,
-    named,
-    outcome,
-    paired,
-    tasks,
-    with_holes,
-)
+import queries
 from rivals import Coder, FrameImputer
 from sklearn.experimental import enable_iterative_imputer  # noqa: F401
 from sklearn.impute import IterativeImputer, SimpleImputer
@@ -46,17 +34,7 @@ MODELS = {OURS: ("agnostic", "holes")} | {
     for rows in ("complete rows", *FILLED)
     for ordering in ORDERINGS
 }
-SETS = (
-    "iris",
-    "wine",
-    "diabetes",
-    "breast_cancer",
-    "winequality_red",
-    "uci_concrete",
-    "uci_power_plant",
-    "penguins",
-    "titanic",
-)
+SETS = (*queries.SETS, "penguins", "titanic")
 
 
 def training_rows(train: pd.DataFrame, rows: str) -> pd.DataFrame:
@@ -75,7 +53,7 @@ def computed(
     fitted = training_rows(train, rows)
     if len(fitted) < FEWEST:
         return [{"n_rows": len(fitted), "nats": np.nan, "median": np.nan}]
-    density = made(0, args, ordering=ORDERINGS[ordering]).fit(fitted)
+    density = queries.made(0, args, ordering=ORDERINGS[ordering]).fit(fitted)
     log_p = density.score_samples(test)
     return [
         {
@@ -96,7 +74,9 @@ def body(record: pd.DataFrame) -> list[str]:
             "",
             "Held-out nats per row, and what it has over the others:",
             "",
-            *lines(means(part[part["model"] == OURS], "nats").join(leads.T)),
+            *queries.lines(
+                queries.means(part[part["model"] == OURS], "nats").join(leads.T)
+            ),
             "",
             *_counts(part),
             "",
@@ -110,14 +90,14 @@ def _leads(record: pd.DataFrame) -> dict[str, dict[str, str]]:
     for model in MODELS:
         if model == OURS:
             continue
-        lead = paired(record, "nats", OURS, model)
+        lead = queries.paired(record, "nats", OURS, model)
         out[model] = {}
         for name, rows in record[record["model"] == model].groupby("set"):
             few = rows["nats"].isna().sum()
             text = f"too few rows ({few})" if few else ""
             if name in lead:
                 mean, error, _ = lead[name]
-                text = f"{cell(mean, error, sign=True)} {text}".strip()
+                text = f"{queries.cell(mean, error, sign=True)} {text}".strip()
             out[model][name] = text
     return {model: cells for model, cells in out.items() if cells}
 
@@ -129,12 +109,12 @@ def _counts(record: pd.DataFrame) -> list[str]:
         of_model = record[record["model"] == model]
         if model == OURS or of_model.empty:
             continue
-        lead = paired(record, "nats", OURS, model)
+        lead = queries.paired(record, "nats", OURS, model)
         lost = set(of_model.loc[of_model["nats"].isna(), "set"]) - set(lead)
-        ahead, behind = outcome(lead)
+        ahead, behind = queries.outcome(lead)
         out.append(
             f"- {model}: ours ahead by more than one standard error on {len(ahead)} of "
-            f"{len(lead)} sets, behind on {named(behind)}; too few rows on "
+            f"{len(lead)} sets, behind on {queries.named(behind)}; too few rows on "
             f"{len(lost)} more."
         )
     return out
@@ -146,12 +126,12 @@ complete rows were left, which the difference leaves out."""
 
 
 def main() -> None:
-    args = arguments(__doc__, models=list(MODELS), sets=SETS, divisions=3)
-    rows = Rows("missing", ["set", "division", "rate", "model"], args)
-    code = [training_rows, computed, with_holes, FrameImputer, Coder]
-    for what, complete, test in tasks(args, test_share=0.2, few_values=False):
+    args = queries.arguments(__doc__, models=list(MODELS), sets=SETS, divisions=3)
+    rows = queries.Rows("missing", ["set", "division", "rate", "model"], args)
+    code = [training_rows, computed, queries.with_holes, FrameImputer, Coder]
+    for what, complete, test in queries.tasks(args, test_share=0.2, few_values=False):
         for rate in RATES:
-            train = with_holes(complete, rate, what["division"])
+            train = queries.with_holes(complete, rate, what["division"])
             for model in MODELS:
                 rows.add(
                     what | {"rate": rate, "model": model},

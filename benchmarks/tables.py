@@ -20,6 +20,7 @@ them at random: a row that is there twice would be in both parts.
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -31,7 +32,7 @@ PAPER = "_paper"
 DROPPED = ["name", "ticket", "cabin", "education-num"]
 BUNDLED = {
     "breast_cancer": load_breast_cancer,
-    "diabetes": load_diabetes,
+    "diabetes": partial(load_diabetes, scaled=False),
     "iris": load_iris,
     "wine": load_wine,
 }

@@ -261,6 +261,9 @@ def test_copies_are_counted_and_digits_rounded(frame):
     assert memorised(test, train, test)["distance"] == 1.0
     blurred = train.assign(length=train["length"] + 0.01)
     np.testing.assert_allclose(rounded(blurred, train)["length"], train["length"])
+    few = pd.DataFrame({"x": [0.0, 1.0, 4.0]})
+    near = pd.DataFrame({"x": [-3.0, 2.4, 2.6]})
+    assert rounded(near, few)["x"].tolist() == [0.0, 1.0, 4.0]
 
 
 # Rows and pages
