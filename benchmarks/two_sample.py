@@ -8,8 +8,8 @@ were held out. `HistGradientBoostingClassifier`, whose early stopping is off and
 sees categories as such, tells the two apart in five folds; the measure is the distance
 of its AUC from one half, 0 if it cannot. Draws are judged "as drawn" and "rounded": a
 column of few values, or of multiples of a width (`tables.rounding_width`), has no
-others then, of any model. Otherwise a single digit too many gives a draw away, and only those
-who draw training values have none.
+others then, of any model. Otherwise a single digit too many gives a draw away, and only
+those who draw training values have none.
 
 Memorisation: the median distance of a draw to the nearest training row divided by that
 of a held-out row (standardised numbers, bits of categories), and the share of rounded
