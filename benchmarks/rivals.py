@@ -13,15 +13,21 @@ from collections.abc import Callable, Iterator
 from operator import itemgetter
 
 import numpy as np
+import pandas as pd
 import torch
-from scipy.linalg import solve_triangular
+from scipy.linalg import cho_factor, cho_solve, solve_triangular
 from scipy.sparse.csgraph import breadth_first_order, minimum_spanning_tree
+from scipy.special import softmax
+from scipy.stats import multivariate_normal, norm, rankdata
 from sklearn.base import BaseEstimator, clone
 from sklearn.cluster import KMeans
 from sklearn.exceptions import ConvergenceWarning
+from sklearn.experimental import enable_iterative_imputer  # noqa: F401
+from sklearn.impute import IterativeImputer
 from sklearn.mixture import GaussianMixture
 from sklearn.model_selection import KFold, ShuffleSplit
 from sklearn.neighbors import KernelDensity
+from sklearn.preprocessing import StandardScaler
 from sklearn.utils import check_random_state
 
 from skdensity_ar._baselines import (
@@ -514,3 +520,207 @@ class DenmarfFlow(_Flow):
 
 def _float32(X) -> torch.Tensor:
     return torch.as_tensor(np.asarray(X), dtype=torch.float32)
+
+
+class Coder:
+    """Frames as standardised numbers and bits, missing cells as NaN; and back."""
+
+    def fit(self, table: pd.DataFrame) -> "Coder":
+        self.columns_ = list(table.columns)
+        self.real_ = list(table.select_dtypes("number").columns)
+        self.levels_ = {
+            name: table[name].cat.categories
+            for name in self.columns_
+            if name not in self.real_
+        }
+        self.scaler_ = StandardScaler().fit(table[self.real_].to_numpy())
+        return self
+
+    def encode(self, table: pd.DataFrame) -> np.ndarray:
+        parts = [self.scaler_.transform(table[self.real_].to_numpy())]
+        for name, levels in self.levels_.items():
+            codes = table[name].cat.codes.to_numpy()
+            bits = np.eye(len(levels))[codes]
+            bits[codes < 0] = np.nan
+            parts.append(bits)
+        return np.hstack(parts)
+
+    def decode(self, Z: np.ndarray) -> pd.DataFrame:
+        begin = len(self.real_)
+        numbers = self.scaler_.inverse_transform(Z[:, :begin])
+        columns = dict(zip(self.real_, numbers.T, strict=True))
+        for name, levels in self.levels_.items():
+            codes = Z[:, begin : begin + len(levels)].argmax(axis=1)
+            columns[name] = pd.Categorical.from_codes(codes, categories=levels)
+            begin += len(levels)
+        return pd.DataFrame(columns)[self.columns_]
+
+
+class FrameImputer:
+    """An imputer of arrays for frames; known cells stay as they are."""
+
+    def __init__(self, imputer):
+        self.imputer = imputer
+
+    def fit(self, table: pd.DataFrame) -> "FrameImputer":
+        self.coder_ = Coder().fit(table)
+        self.imputer_ = clone(self.imputer).fit(self.coder_.encode(table))
+        return self
+
+    def transform(self, table: pd.DataFrame) -> pd.DataFrame:
+        filled = self.coder_.decode(self.imputer_.transform(self.coder_.encode(table)))
+        return table.where(table.notna(), filled)
+
+    def draws(self, table: pd.DataFrame, n: int) -> np.ndarray:
+        """The real columns of n imputations, (n_rows, n, n_real).
+
+        By the imputer's `draw`; an `IterativeImputer` with `sample_posterior` draws
+        anew whenever it transforms.
+        """
+        Z, real = self.coder_.encode(table), self.coder_.real_
+        draw = getattr(self.imputer_, "draw", self.imputer_.transform)
+        parts = [self.coder_.decode(draw(Z))[real].to_numpy() for _ in range(n)]
+        return np.stack(parts, axis=1)
+
+
+def mixture_by_bic(Z: np.ndarray, *, random_state: int = 0) -> GaussianMixture:
+    """Of 1 to 16 components, full or diagonal, the mixture of the smallest BIC."""
+    mixtures = [
+        GaussianMixture(
+            k, covariance_type=kind, reg_covar=1e-3, random_state=random_state
+        ).fit(Z)
+        for kind in ("full", "diag")
+        for k in (1, 2, 3, 4, 6, 8, 12, 16)
+        if k <= len(Z)
+    ]
+    return min(mixtures, key=lambda mixture: mixture.bic(Z))
+
+
+class MixtureImputer(BaseEstimator):
+    r"""What a mixture of Gaussians says of missing cells m given the others o.
+
+    .. math:: p(z_m | z_o) = \sum_k w_k(z_o) N(z_m; \mu_{k|o}, \Sigma_{k|o})
+
+    with w_k in proportion to π_k N(z_o; μ_ko, Σ_koo). `transform` fills in the mean,
+    `draw` draws. Fitted to training rows that an `IterativeImputer` has filled.
+    """
+
+    def __init__(self, random_state=0):
+        self.random_state = random_state
+
+    def fit(self, Z, y=None):
+        filled = IterativeImputer(random_state=self.random_state).fit_transform(Z)
+        self.mixture_ = mixture_by_bic(filled, random_state=self.random_state)
+        self.rng_ = np.random.default_rng(self.random_state)
+        return self
+
+    def transform(self, Z):
+        filled = Z.copy()
+        for rows, missing, weights, means, _ in conditionals(self.mixture_, Z):
+            filled[np.ix_(rows, missing)] = np.einsum("nk,nkm->nm", weights, means)
+        return filled
+
+    def draw(self, Z):
+        filled = Z.copy()
+        for rows, missing, weights, means, spreads in conditionals(self.mixture_, Z):
+            u = self.rng_.random((len(rows), 1))
+            k = (weights.cumsum(axis=1)[:, :-1] < u).sum(axis=1)
+            noise = self.rng_.standard_normal((len(rows), missing.sum()))
+            drawn = means[range(len(rows)), k]
+            drawn = drawn + np.einsum(
+                "nij,nj->ni", np.linalg.cholesky(spreads)[k], noise
+            )
+            filled[np.ix_(rows, missing)] = drawn
+        return filled
+
+
+def conditionals(mixture: GaussianMixture, Z: np.ndarray) -> Iterator[tuple]:
+    """Of rows with holes, pattern by pattern: which, the columns (D,) that they lack.
+
+    And w (n, K), μ (n, K, M) and Σ (K, M, M) of these given the others.
+    """
+    S = mixture.covariances_
+    if mixture.covariance_type == "diag":
+        S = np.array([np.diag(variances) for variances in S])
+    patterns, which = np.unique(np.isnan(Z), axis=0, return_inverse=True)
+    for p, missing in enumerate(patterns):
+        if not missing.any():
+            continue
+        rows, known = np.flatnonzero(which.ravel() == p), ~missing
+        log_w = np.tile(np.log(mixture.weights_), (len(rows), 1))
+        means = np.tile(mixture.means_[:, missing], (len(rows), 1, 1))
+        spreads = S[:, missing][:, :, missing].copy()
+        for k in range(mixture.n_components) if known.any() else ():
+            S_oo, S_om = S[k][np.ix_(known, known)], S[k][np.ix_(known, missing)]
+            left = Z[np.ix_(rows, known)] - mixture.means_[k, known]
+            A = cho_solve(cho_factor(S_oo), S_om)
+            log_w[:, k] += multivariate_normal.logpdf(left, cov=S_oo)
+            means[:, k] += left @ A
+            spreads[k] -= S_om.T @ A
+        yield rows, missing, softmax(log_w, axis=1), means, spreads
+
+
+class IndependentSampler:
+    """Every column drawn from its training values, by itself."""
+
+    def __init__(self, random_state=0):
+        self.random_state = random_state
+
+    def fit(self, table: pd.DataFrame) -> "IndependentSampler":
+        self.table_ = table
+        return self
+
+    def sample(self, n: int) -> pd.DataFrame:
+        rng = np.random.default_rng(self.random_state)
+        columns = {
+            name: column.take(rng.integers(len(column), size=n)).array
+            for name, column in self.table_.items()
+        }
+        return pd.DataFrame(columns)
+
+
+class MixtureSampler:
+    """Draws of `mixture_by_bic`, of categories the level of the largest bit."""
+
+    def __init__(self, random_state=0):
+        self.random_state = random_state
+
+    def fit(self, table: pd.DataFrame) -> "MixtureSampler":
+        self.coder_ = Coder().fit(table)
+        Z = self.coder_.encode(table)
+        self.mixture_ = mixture_by_bic(Z, random_state=self.random_state)
+        return self
+
+    def sample(self, n: int) -> pd.DataFrame:
+        return self.coder_.decode(self.mixture_.sample(n)[0])
+
+
+class CopulaSampler:
+    """A Gaussian copula: correlations of normal scores, quantiles of the columns.
+
+    Of a category its codes are taken for numbers. Every value is one of training.
+    """
+
+    def __init__(self, random_state=0):
+        self.random_state = random_state
+
+    def fit(self, table: pd.DataFrame) -> "CopulaSampler":
+        self.table_ = table
+        self.numbers_ = table.apply(lambda x: x.cat.codes if hasattr(x, "cat") else x)
+        scores = norm.ppf(rankdata(self.numbers_, axis=0) / (len(table) + 1))
+        self.correlations_ = np.corrcoef(scores, rowvar=False)
+        return self
+
+    def sample(self, n: int) -> pd.DataFrame:
+        rng = np.random.default_rng(self.random_state)
+        mean = np.zeros(len(self.correlations_))
+        u = norm.cdf(rng.multivariate_normal(mean, self.correlations_, size=n))
+        drawn = {}
+        for j, (name, column) in enumerate(self.table_.items()):
+            values = np.quantile(self.numbers_[name], u[:, j], method="inverted_cdf")
+            if hasattr(column, "cat"):
+                values = pd.Categorical.from_codes(
+                    values.astype(int), dtype=column.dtype
+                )
+            drawn[name] = values
+        return pd.DataFrame(drawn)

@@ -11,19 +11,31 @@ In mixed tables a column of numbers with `MAX_LEVELS` or fewer values is a categ
 missing cells are dropped ("?" of adult is a category of its own), and so is adult's
 `education-num`, which says `education` once more and would cost only those models that
 do not see that. Scores are in the units of the table.
+
+What is asked besides held-out nats (`queries.py`) takes these tables, the ones that
+scikit-learn brings along and those of `anomaly/` in one piece, as frames, and divides
+them at random: a row that is there twice would be in both parts.
 """
 
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from sklearn.datasets import load_breast_cancer, load_diabetes, load_iris, load_wine
 
 MAX_LEVELS = 20
 PAPER = "_paper"
 DROPPED = ["name", "ticket", "cabin", "education-num"]
+BUNDLED = {
+    "breast_cancer": load_breast_cancer,
+    "diabetes": partial(load_diabetes, scaled=False),
+    "iris": load_iris,
+    "wine": load_wine,
+}
 
 
 @dataclass
@@ -58,6 +70,43 @@ def folder() -> Path:
     return Path(os.environ.get("SKDENSITY_AR_DATA", "../shared/data"))
 
 
+def whole(name: str, *, few_values: bool = False) -> pd.DataFrame:
+    """A table in one piece, each row once: real columns and categories.
+
+    A column of numbers with `MAX_LEVELS` or fewer values stays with `few_values` alone,
+    as a number, and if it has more than one. Of a table in anomaly/ the normal rows.
+    """
+    if name in names("mixed"):
+        return _mixed_frame(name)[0].drop_duplicates(ignore_index=True)
+    if name in BUNDLED:
+        X = BUNDLED[name]().data
+    elif name in names("real"):
+        with np.load(folder() / "real" / f"{name}.npz") as file:
+            X = _decimals(file["X"])
+    else:
+        with np.load(folder() / "anomaly" / f"{name}.npz") as file:
+            X = _decimals(file["X"][file["y"] == 0])
+    X, _ = distinct(X, max_levels=1 if few_values else MAX_LEVELS)
+    return pd.DataFrame(X, columns=[f"x{j}" for j in range(X.shape[1])])
+
+
+def divided(
+    table: pd.DataFrame, division: int, *, test_share: float, max_rows: int | None
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Training and test rows, of `max_rows` drawn rows if there are more."""
+    rows = np.random.default_rng(division).permutation(len(table))[:max_rows]
+    test, train = np.split(rows, [round(test_share * len(rows))])
+    return (
+        table.iloc[train].reset_index(drop=True),
+        table.iloc[test].reset_index(drop=True),
+    )
+
+
+def _decimals(X: np.ndarray) -> np.ndarray:
+    """Float64, of float32 the decimals that were rounded to it."""
+    return X.astype(str).astype(float) if X.dtype == np.float32 else X
+
+
 def _real_splits(name: str, noise: bool) -> Iterator[Split]:
     with np.load(folder() / "real" / f"{name.removesuffix(PAPER)}.npz") as file:
         X = file["X"]
@@ -66,8 +115,7 @@ def _real_splits(name: str, noise: bool) -> Iterator[Split]:
         else:
             index = file["test_index"][: 10 if len(X) < 2000 else 5]
             tests = [np.isin(np.arange(len(X)), rows) for rows in index]
-    if X.dtype == np.float32:
-        X = X.astype(str).astype(float)  # the decimals that were rounded to float32
+    X = _decimals(X)
     if not name.endswith(PAPER):
         X, rows = distinct(X)
         tests = [test[rows] for test in tests]
@@ -80,9 +128,11 @@ def _real_splits(name: str, noise: bool) -> Iterator[Split]:
         yield Split(z[~test], None, z[test], rounding / std)
 
 
-def distinct(X: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def distinct(
+    X: np.ndarray, *, max_levels: int = MAX_LEVELS
+) -> tuple[np.ndarray, np.ndarray]:
     """X without columns of few or of repeated values; and the rows kept, each once."""
-    varied = [j for j, x in enumerate(X.T) if len(np.unique(x)) > MAX_LEVELS]
+    varied = [j for j, x in enumerate(X.T) if len(np.unique(x)) > max_levels]
     _, first = np.unique(X[:, varied], axis=1, return_index=True)
     X = X[:, np.array(varied)[np.sort(first)]]
     _, rows = np.unique(X, axis=0, return_index=True)
@@ -125,6 +175,18 @@ def _bit_splits(suite: str, name: str) -> Iterator[Split]:
 
 
 def _mixed_splits(name: str, noise: bool) -> Iterator[Split]:
+    frame, rounding, n_train = _mixed_frame(name, noise=noise)
+    for test in _test_rows(name, n_train, len(frame)):
+        train, test = frame[~test], frame[test]
+        yield Split(
+            train.reset_index(drop=True), None, test.reset_index(drop=True), rounding
+        )
+
+
+def _mixed_frame(
+    name: str, *, noise: bool = False
+) -> tuple[pd.DataFrame, np.ndarray, int]:
+    """All rows of a table, the rounding of its numbers, how many rows begin it."""
     if name == "adult":
         parts = [_read("adult_train"), _read("adult_test")]
     else:
@@ -138,11 +200,7 @@ def _mixed_splits(name: str, noise: bool) -> Iterator[Split]:
     values = frame[real].to_numpy(dtype=float)
     rounding = np.array([rounding_width(x) for x in values.T])
     frame[real] = _hide_rounding(values, rounding) if noise else values
-    for test in _test_rows(name, len(parts[0]), len(frame)):
-        train, test = frame[~test], frame[test]
-        yield Split(
-            train.reset_index(drop=True), None, test.reset_index(drop=True), rounding
-        )
+    return frame, rounding, len(parts[0])
 
 
 def _test_rows(name: str, n_train: int, n: int) -> Iterator[np.ndarray]:

@@ -1,6 +1,7 @@
 """What the benchmarks share: where they ran, and how long calls took."""
 
 import platform
+import shlex
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -23,8 +24,8 @@ def described(device: torch.device | None = None) -> str:
         if device.type == "cuda"
         else f"{platform.machine()}, {torch.get_num_threads()} threads"
     )
-    command = " ".join(["$ python", *sys.argv])
-    return f"{command}\ntorch {torch.__version__}, {where}, float32"
+    command = shlex.join(["python", *sys.argv])
+    return f"$ {command}\ntorch {torch.__version__}, {where}, float32"
 
 
 def seconds(

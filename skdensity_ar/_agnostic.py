@@ -5,17 +5,21 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
+from skdensity_ar._gaussian import Gaussian
 from skdensity_ar._module import DensityModule
 from skdensity_ar.conditionals import Conditional
 from skdensity_ar.networks import EoNADE
 
-# Hears of a column, rows (n,), their conditional and its parameters (n, 1, P_d).
-Told = Callable[[int, Tensor, Conditional, Tensor], None]
+# Some rows by their index; None for all.
+Rows = Tensor | None
+
+# What is in a column of these rows, by its conditional and parameters (n, 1, P_d).
+Visit = Callable[[int, Rows, Conditional, Tensor], Tensor]
 
 # Prefixes per row by which validation rows are scored.
-_N_PREFIXES = 16
+_N_PREFIXES = 8
 
 
 class AgnosticModule(DensityModule):
@@ -33,10 +37,44 @@ class AgnosticModule(DensityModule):
     Cells may be missing, NaN in x: an ordering then visits what is known of a row, and
     D counts these columns. Where columns are `given`, all orderings visit them first,
     in whatever order: p(x_d | visible columns) depends on the set of these alone.
+
+    Parameters
+    ----------
+    network, blocks
+        As in `DensityModule`.
+    gaussian : Gaussian
+        Of columns with mixtures, if any. Their components move by what it says of a
+        column given those visible, times a learned share: networks learn what is left.
+        At first all of those of every other network do: half of them need not learn
+        what a Gaussian knows, the others are not held up by it.
     """
 
     network: EoNADE
+    shares: nn.Parameter  # (E, 1, R, K), where components move
     has_missing: bool = False  # whether training and validation rows have any
+
+    def __init__(
+        self,
+        network: EoNADE,
+        blocks: Sequence[tuple[Conditional, Sequence[int]]],
+        gaussian: Gaussian,
+    ):
+        super().__init__(network, blocks)
+        self.gaussian = gaussian
+        place = {d: i for i, d in enumerate(gaussian.columns)}
+        self.moving = [  # blocks, and where their columns are in the Gaussian
+            (b, [place[d] for d in columns])
+            for b, columns in enumerate(self.columns)
+            if place.keys() >= set(columns)
+        ]
+        if not self.moving:
+            return
+        K = self.conditionals[self.moving[0][0]].n_components
+        device = network.ordering.device
+        shape = (*network.members, 1, len(place), K)
+        share = torch.ones(shape, dtype=network.dtype, device=device)
+        share[1::2] = 0.0
+        self.shares = nn.Parameter(share)
 
     @property
     def n_members(self) -> int:
@@ -76,7 +114,7 @@ class AgnosticModule(DensityModule):
             x, n_known = x.nan_to_num(nan=0.0), known.sum(-1)
         visible = visible_columns(ranks, share, known).to(x)
         hidden = 1.0 - visible if known is None else known.to(x) - visible
-        params = self.network(self.encode(x), context, visible=visible, noise=noise)
+        params = self._params(x, visible, context, noise)
         log_p = (self.log_conditionals(params, x) * hidden).sum(-1)
         return log_p * (n_known / hidden.sum(-1).clamp(min=1.0))
 
@@ -115,12 +153,35 @@ class AgnosticModule(DensityModule):
         given: Tensor | None = None,
     ) -> Tensor:
         """log p_e(x_d | x_<d) by every ordering, (E, n, D); 0 for what is not asked."""
-        if known is None:
-            return super().member_log_conditionals(x, context)
-        x = x.masked_fill(~known, 0.0)
-        params = self.network(self.encode(x), context, known=known, given=given)
-        asked = known if given is None else known & ~given
-        return self.log_conditionals(params, x).masked_fill(~asked, 0.0)
+        asked = known
+        if known is not None:
+            x = x.masked_fill(~known, 0.0)
+            asked = known if given is None else known & ~given
+        return torch.stack(
+            [
+                self._scored_by(e, x if x.dim() == 2 else x[e], context, given, asked)
+                for e in range(self.n_orderings)
+            ]
+        )
+
+    def _scored_by(
+        self,
+        e: int,
+        x: Tensor,
+        context: Tensor | None,
+        given: Tensor | None,
+        asked: Tensor | None,
+    ) -> Tensor:
+        columns = list(torch.zeros_like(x).unbind(-1))
+
+        def score(d: int, rows: Rows, conditional: Conditional, params: Tensor):
+            x_d = x[:, [d]] if rows is None else x[rows][:, [d]]
+            log_p = conditional.log_prob(params, x_d).squeeze(-1)
+            columns[d] = log_p if rows is None else columns[d].index_add(0, rows, log_p)
+            return x_d
+
+        self._walk(e, x, context, given, asked, score)
+        return torch.stack(columns, -1)
 
     def conditional_log_prob(
         self, x: Tensor, given: Tensor, context: Tensor | None = None
@@ -136,8 +197,87 @@ class AgnosticModule(DensityModule):
 
         In one pass: cells that are not known do not see each other.
         """
-        u = self.encode(x.masked_fill(~known, 0.0))
-        return self.network(u, context, visible=known)
+        return self._params(x.masked_fill(~known, 0.0), known, context)
+
+    def _params(
+        self,
+        x: Tensor,
+        visible: Tensor,
+        context: Tensor | None,
+        noise: tuple[Tensor, ...] = (),
+    ) -> Tensor:
+        """Parameters given the columns visible (..., n, D), by network, (E, n, P)."""
+        params = self.network(self.encode(x), context, visible=visible, noise=noise)
+        if not self.moving:
+            return params
+        shift, log_ratio = (v.to(params) for v in self.gaussian(x, visible))
+        center, parts = self.gaussian.mean.to(params), []
+        for b, place in self.moving:
+            units = getattr(self, f"out{b}")
+            of_block = params if units is None else params[..., units]
+            moved = self.conditionals[b].moved(
+                of_block.unflatten(-1, (len(place), -1)),
+                center[place],
+                shift[..., place],
+                log_ratio[..., place],
+                self.shares[..., place, :],
+            )
+            parts.append((units, moved.flatten(-2)))
+        for units, moved in parts:
+            params = moved if units is None else params.index_copy(-1, units, moved)
+        return params
+
+    def _walk(
+        self,
+        e: int,
+        x: Tensor,
+        context: Tensor | None,
+        given: Tensor | None,
+        asked: Tensor | None,
+        visit: Visit,
+    ) -> None:
+        """Go through the columns in the e-th ordering.
+
+        The cells `given` (n, D) of x are known from the start. Those `asked` (n, D), or
+        all, are visited: `visit` gets a column, the rows, None for all, the conditional
+        and its parameters (n, 1, P_d), and says what is there, (n, 1).
+        """
+        network, column = self.network.member(e), self._column_conditionals(e)
+        u = None if given is None else self.encode(x)
+        state = network.start(len(x), context, u=u, given=given)
+        beside = self.gaussian.start(x, given)
+        for t, d in enumerate(network.ordering.tolist()):
+            rows = None if asked is None else asked[:, d].nonzero().squeeze(-1)
+            if rows is not None and len(rows) == 0:
+                continue
+            params = network.step(state, t, rows).unsqueeze(-2)
+            i = self.gaussian.place(d)
+            if i is not None:
+                moves = self.gaussian.step(beside, i, rows)
+                params = column[d].moved(
+                    params,
+                    self.gaussian.mean[[i]].to(x),
+                    *(v.to(x).unsqueeze(-1) for v in moves),
+                    self.shares[e % len(self.shares), 0, [i]],
+                )
+            x_d = visit(d, rows, column[d], params)
+            u_d = column[d].encode(x_d).squeeze(-2)
+            state = network.observe(state, t, u_d, rows)
+            if i is not None:
+                beside = self.gaussian.observe(beside, i, x_d.squeeze(-1), rows)
+
+    def sampler(self, e: int) -> Callable[..., Tensor]:
+        """The draw(n, generator, context=None) -> (n, D) of the e-th ordering."""
+
+        @torch.no_grad()
+        def draw(
+            n: int, generator: torch.Generator, context: Tensor | None = None
+        ) -> Tensor:
+            shape = n, len(self.network.n_inputs)
+            x = torch.empty(shape, dtype=self.network.dtype, device=generator.device)
+            return self._completed(e, x, None, generator, context)
+
+        return draw
 
     @torch.no_grad()
     def complete(
@@ -146,12 +286,10 @@ class AgnosticModule(DensityModule):
         known: Tensor,
         generator: torch.Generator,
         context: Tensor | None = None,
-        told: Told | None = None,
     ) -> Tensor:
         """Draw the cells of x (n, D) that are not known (n, D), given the others.
 
-        Each row by an ordering drawn for it. `told(d, rows, conditional, params)` is
-        called for the cells of every column d that are drawn, before they are.
+        Each row by an ordering drawn for it.
         """
         n, device = len(x), generator.device
         x = x.masked_fill(~known, 0.0)
@@ -160,23 +298,27 @@ class AgnosticModule(DensityModule):
         )
         for e in range(self.n_orderings):
             rows = (member == e).nonzero().squeeze(-1)
-            network, column = self.network.member(e), self._column_conditionals(e)
-            x_e, known_e = x[rows], known[rows]
-            given = None if context is None else context[rows]
-            u = self.encode(x_e)
-            state = network.start(len(rows), given, u=u, given=known_e)
-            for t, d in enumerate(network.ordering.tolist()):
-                drawn = (~known_e[:, d]).nonzero().squeeze(-1)
-                if len(drawn) == 0:
-                    continue
-                params = network.step(state, t, drawn).unsqueeze(-2)  # (n, 1, P_d)
-                if told is not None:
-                    told(d, rows[drawn], column[d], params)
-                x_d = column[d].sample(params, generator)  # (n, 1)
-                u_d = column[d].encode(x_d).squeeze(-2)
-                state = network.observe(state, t, u_d, drawn)
-                x_e[drawn, d] = x_d.squeeze(-1)
-            x[rows] = x_e
+            if len(rows) > 0:
+                given = None if context is None else context[rows]
+                x[rows] = self._completed(e, x[rows], known[rows], generator, given)
+        return x
+
+    def _completed(
+        self,
+        e: int,
+        x: Tensor,
+        known: Tensor | None,
+        generator: torch.Generator,
+        context: Tensor | None,
+    ) -> Tensor:
+        """Draw all cells of x, or those not known, by the e-th ordering."""
+
+        def draw(d: int, rows: Rows, conditional: Conditional, params: Tensor):
+            x_d = conditional.sample(params, generator)
+            x[slice(None) if rows is None else rows, d] = x_d.squeeze(-1)
+            return x_d
+
+        self._walk(e, x, context, known, None if known is None else ~known, draw)
         return x
 
 

@@ -20,6 +20,7 @@ from scipy import integrate, stats
 from torch import Tensor
 
 from skdensity_ar._agnostic import AgnosticModule
+from skdensity_ar._gaussian import Gaussian
 from skdensity_ar._innovations import Innovations
 from skdensity_ar._module import DensityModule
 from skdensity_ar._sequences import Frames, SequenceModule, SequenceRows, Table
@@ -139,8 +140,21 @@ def make_module(
     n_inputs, n_params, n_direct = column_widths(blocks)
     kwargs = {"n_direct": n_direct, "n_members": n_members, "dtype": dtype, **kwargs}
     network = make_network(name, n_inputs, n_params, ordering, **kwargs)
-    agnostic = isinstance(network, EoNADE)
-    return (AgnosticModule if agnostic else DensityModule)(network, blocks)
+    if not isinstance(network, EoNADE):
+        return DensityModule(network, blocks)
+    moving = [d for c, columns in blocks if isinstance(c, Mixture) for d in columns]
+    module = AgnosticModule(network, blocks, make_gaussian(moving))
+    if moving:
+        torch.nn.init.uniform_(module.shares, generator=generator(7))
+    return module
+
+
+def make_gaussian(columns: Sequence[int]) -> Gaussian:
+    """A Gaussian of these columns that knows of relations between them."""
+    rng, R = np.random.default_rng(len(columns)), len(columns)
+    factors = torch.from_numpy(rng.normal(size=(R, R)))
+    mean = torch.from_numpy(rng.normal(size=R))
+    return Gaussian(mean, factors @ factors.mT + 0.1 * torch.eye(R), columns)
 
 
 def mixture_block(
@@ -521,6 +535,20 @@ def count_rows(drawn, rows) -> np.ndarray:
     return counts
 
 
+def params_by_position(module: DensityModule, x: Tensor, e: int) -> Tensor:
+    """Parameters (n, P) of every column given those before it, by the e-th member."""
+    if not isinstance(module, AgnosticModule):
+        return module.network.member(e)(module.encode(x))
+    of_column = {}
+
+    def visit(d, rows, conditional, params):
+        of_column[d] = params.squeeze(-2)
+        return x[:, [d]]
+
+    module._walk(e, x, None, None, None, visit)
+    return torch.cat([of_column[d] for d in range(x.shape[-1])], -1)
+
+
 @torch.no_grad()
 def integral_transform(module: DensityModule, x: Tensor) -> np.ndarray:
     """F(x_d | x_<d) of every column (n, D) in the order of the visit.
@@ -531,7 +559,8 @@ def integral_transform(module: DensityModule, x: Tensor) -> np.ndarray:
     """
     ordering = module.network.ordering[0]
     assert (module.network.ordering == ordering).all()
-    params = module.network(module.encode(x))  # (E, n, P)
+    each = [params_by_position(module, x, e) for e in range(module.n_orderings)]
+    params = torch.stack(each)  # (E, n, P)
     log_p = module.log_conditionals(params, x).double()[..., ordering]
     log_weights = log_p.cumsum(-1).roll(1, -1)
     log_weights[..., 0] = 0.0
@@ -650,8 +679,28 @@ def twin_member_log_prob(
     """log p_e(row), given a context."""
     u = twin_inputs(module, row)
     params = twin_params(module.network.member(e), u, context)
+    if isinstance(module, AgnosticModule):
+        params = _twin_moved(module, e, params, row)
     terms = zip(module._column_conditionals(), params, row, strict=True)
     return sum(_twin_conditional(c, p, x_d) for c, p, x_d in terms)
+
+
+def _twin_moved(
+    module: AgnosticModule, e: int, params: list[np.ndarray], row: Sequence[float]
+) -> list[np.ndarray]:
+    """Parameters of every column, those of mixtures moved with the Gaussian."""
+    gaussian = module.gaussian
+    mean, S = gaussian.mean.numpy(), gaussian.covariance.numpy()
+    x = np.array([reference.compress(row[d]) for d in gaussian.columns])
+    ordering, params = module.network.ordering[e].tolist(), list(params)
+    for i, d in enumerate(gaussian.columns):
+        before = ordering[: ordering.index(d)]
+        seen = [j for j, c in enumerate(gaussian.columns) if c in before]
+        m, s = reference.gaussian_given(i, seen, x, mean, S)
+        share = module.shares.detach().numpy()[e % len(module.shares), 0, i]
+        spread = np.sqrt(S[i, i])
+        params[d] = reference.moved_mixture(params[d], mean[i], spread, m, s, share)
+    return params
 
 
 def twin_log_prob(module: DensityModule, x) -> np.ndarray:

@@ -399,6 +399,30 @@ def mixture_log_density(
     return math.log(p)
 
 
+def gaussian_given(
+    d: int, seen: Sequence[int], x: Array, mean: Array, S: Array, noise: float = 1e-6
+) -> tuple[float, float]:
+    """Mean and spread of x_d given those seen, with noise of this share of variance."""
+    if not seen:
+        return mean[d], np.sqrt(S[d, d])
+    S_seen = S[np.ix_(seen, seen)] + noise * np.diag(S[seen, seen])
+    gain = np.linalg.solve(S_seen, S[seen, d])
+    return mean[d] + gain @ (x[seen] - mean[seen]), np.sqrt(S[d, d] - gain @ S[seen, d])
+
+
+def moved_mixture(
+    params: Array, mean: float, spread: float, m: float, s: float, share: Array
+) -> Array:
+    """Parameters of components that went from N(mean, spread²) to N(m, s²), in part."""
+    K = len(share)
+    out = np.array(params)
+    for k in range(K):
+        to = m + (params[K + k] - mean) * s / spread
+        out[K + k] += share[k] * (to - params[K + k])
+        out[2 * K + k] += share[k] * np.log(s / spread)
+    return out
+
+
 def ensemble_log_density(members: Sequence[float]) -> float:
     """The average of the members' densities, not of their logarithms."""
     return log_mean_exp(members)

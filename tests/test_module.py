@@ -184,7 +184,8 @@ def sample_by_forward(module: DensityModule, n: int, rng: torch.Generator):
             continue
         network, x_e = module.network.member(e), x[rows]
         for d in network.ordering.tolist():
-            params = network(module.encode(x_e))[:, outputs[d]].unsqueeze(-2)
+            params = properties.params_by_position(module, x_e, e)
+            params = params[:, outputs[d]].unsqueeze(-2)
             x_e[:, d] = column[d].sample(params, rng).squeeze(-1)
         x[rows] = x_e
     return x

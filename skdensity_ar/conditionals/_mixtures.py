@@ -142,6 +142,28 @@ class Mixture(Conditional):
         names = ("n_components", "scale_floor", "background", "n_frequencies")
         return type(self)(**{name: getattr(self, name) for name in names} | changed)
 
+    def moved(
+        self,
+        params: Tensor,
+        center: Tensor,
+        shift: Tensor,
+        log_ratio: Tensor,
+        share: Tensor,
+    ) -> Tensor:
+        """Parameters whose wide components lie elsewhere, (..., D, 3 K) -> the same.
+
+        μ <- μ + g (shift + (μ - center) (r - 1)) and z^σ <- z^σ + g log r, by the share
+        g (..., D, K) of what the center (D,) and the spread of the column do: they
+        move by `shift` and are multiplied by r, (..., D). Heaps stay where they are.
+        """
+        z_alpha, mu, z_sigma = params.unflatten(-1, (3, self.n_components)).unbind(-2)
+        if self.unit is not None:
+            share = share * (self.unit.mT == 1.0)
+        log_ratio = log_ratio.unsqueeze(-1)
+        to = shift.unsqueeze(-1) + (mu - center.unsqueeze(-1)) * log_ratio.expm1()
+        mu, z_sigma = mu + share * to, z_sigma + share * log_ratio
+        return torch.stack([z_alpha, mu, z_sigma], -2).flatten(-2)
+
     def encode(self, x: Tensor) -> Tensor:
         """The value, compressed, and its waves sin(2ᵏ x) / 2ᵏ and cos(2ᵏ x) / 2ᵏ."""
         x = compress(x)

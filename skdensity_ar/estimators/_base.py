@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import warnings
 from abc import ABCMeta, abstractmethod
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from itertools import pairwise
 from numbers import Integral, Real
@@ -20,9 +21,10 @@ from skdensity_ar._agnostic import AgnosticModule
 from skdensity_ar._columns import Columns, fit_columns
 from skdensity_ar._device import freed_memory_kept, resolve_device, threads_for
 from skdensity_ar._frames import take_rows
+from skdensity_ar._gaussian import fit_gaussian
 from skdensity_ar._module import DensityModule, initial_bias
 from skdensity_ar._random import make_generator
-from skdensity_ar._residuals import Residuals, fit_residuals
+from skdensity_ar._residuals import fit_residuals
 from skdensity_ar._training import History, Rows, train
 from skdensity_ar._validation import (
     CallbackSupportMixin,
@@ -39,6 +41,7 @@ from skdensity_ar.estimators._build import (
     conditional_blocks,
     layer_sizes,
     make_orderings,
+    mixture_columns,
 )
 from skdensity_ar.estimators._context import Context, fit_context
 from skdensity_ar.estimators._data import Data, Given
@@ -240,8 +243,6 @@ class BaseAutoregressiveDensity(
             dropout = self._dropout(columns, n_rows, n_orderings)
             module.set_dropout(dropout, self.input_dropout)
         else:
-            if self._is_agnostic:
-                start = _filled(start, generator)
             n_context = {} if outside is None else {"n_context": outside.n_inputs}
             module = self._make_module(
                 columns, start, counted_lengths, generator, **n_context
@@ -431,20 +432,24 @@ class BaseAutoregressiveDensity(
     ) -> Any:
         """Make the module that trains on the rows x, with that of its network."""
         orderings = self._orderings(columns, len(x), generator)
-        floors = np.array([c.spec.scale_floor for c in columns.columns])
-        residuals = None  # what an ordering leaves is nothing to the other orderings
-        if not self._is_agnostic:
-            residuals = fit_residuals(x, columns.linear, orderings, floors)
         blocks = self._blocks(columns, len(x), x.device)
-        return self._density_module(
-            blocks,
-            orderings,
-            x,
-            generator,
-            residuals,
-            dropout=self._dropout(columns, len(x), len(orderings)),
-            **network,
+        network["dropout"] = self._dropout(columns, len(x), len(orderings))
+        if self._is_agnostic:
+            gaussian = fit_gaussian(x, mixture_columns(blocks))
+            x = _filled(x, generator)
+            made, blocks = self._started(
+                self._make_agnostic, blocks, orderings, x, generator, **network
+            )
+            return AgnosticModule(made, blocks, gaussian)
+        floors = np.array([c.spec.scale_floor for c in columns.columns])
+        residuals = fit_residuals(x, columns.linear, orderings, floors)
+        if residuals is not None:
+            x, s = residuals(x), residuals.s
+            blocks = [(c.divided(s[:, columns]), columns) for c, columns in blocks]
+        made, blocks = self._started(
+            self._make_network, blocks, orderings, x, generator, **network
         )
+        return DensityModule(made, blocks, residuals, self.input_dropout)
 
     def _blocks(
         self, columns: Columns, n_rows: int, device: torch.device
@@ -473,23 +478,20 @@ class BaseAutoregressiveDensity(
         n = self._auto_orderings(columns, n_rows) if n == "auto" else n
         return make_orderings(self.ordering, n, len(columns.columns), generator)
 
-    def _density_module(
+    def _started(
         self,
+        make: Callable[..., Any],
         blocks: list[tuple[Conditional, list[int]]],
         orderings: Tensor,
         x: Tensor,
         generator: torch.Generator,
-        residuals: Residuals | None = None,
         **network: Any,
-    ) -> DensityModule:
-        """Make network × conditionals, started at the columns of x by themselves.
+    ) -> tuple[Any, list[tuple[Conditional, list[int]]]]:
+        """Make the network and its conditionals, of the columns of x by themselves.
 
         x is (n, D), or (members, n, D) where members differ; `network` are further
-        parameters of the network.
+        parameters of the network that `make` makes.
         """
-        if residuals is not None:
-            x, s = residuals(x), residuals.s
-            blocks = [(c.divided(s[:, columns]), columns) for c, columns in blocks]
         blocks = [(c.adapted(x[..., columns]), columns) for c, columns in blocks]
         n_inputs, n_params, n_direct = column_widths(blocks)
         sizes = layer_sizes(self.hidden_layer_sizes, "hidden_layer_sizes")
@@ -498,7 +500,6 @@ class BaseAutoregressiveDensity(
         layers = {"hidden_layer_sizes": sizes}
         n_networks = self._n_networks(len(orderings))
         check_memory(n_networks, n_weights, layers, x.dtype, x.device)
-        make = self._make_agnostic if self._is_agnostic else self._make_network
         made = make(
             n_inputs,
             n_params,
@@ -514,9 +515,7 @@ class BaseAutoregressiveDensity(
             initial_bias(blocks, n_params, x_e) for x_e in x.view(-1, *x.shape[-2:])
         ]
         made.reset_parameters(generator, torch.stack(alone))
-        if self._is_agnostic:
-            return AgnosticModule(made, blocks)
-        return DensityModule(made, blocks, residuals, self.input_dropout)
+        return made, blocks
 
     def _split(
         self, n_train: int, n_all: int, n_members: int, generator: torch.Generator

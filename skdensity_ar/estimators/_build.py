@@ -13,7 +13,7 @@ from torch import Tensor
 from skdensity_ar._columns import Columns
 from skdensity_ar._device import free_memory
 from skdensity_ar._validation import InvalidParameterError
-from skdensity_ar.conditionals import Conditional, WithAtoms
+from skdensity_ar.conditionals import Conditional, Mixture, WithAtoms
 
 # Copies of every weight while training: itself, its gradient, Adam's two moments, the
 # running average and the best so far.
@@ -50,6 +50,13 @@ def column_widths(
     n_inputs = [c.n_inputs for c in ordered]
     n_direct = [c.n_inputs if c.n_direct is None else c.n_direct for c in ordered]
     return n_inputs, [c.n_params for c in ordered], n_direct
+
+
+def mixture_columns(
+    blocks: Sequence[tuple[Conditional, Sequence[int]]],
+) -> list[int]:
+    """List the columns whose conditionals are mixtures of components on the line."""
+    return [d for c, columns in blocks if isinstance(c, Mixture) for d in columns]
 
 
 def check_memory(

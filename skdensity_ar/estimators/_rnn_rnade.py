@@ -11,6 +11,7 @@ from torch import Tensor
 
 from skdensity_ar._columns import Columns
 from skdensity_ar._innovations import fit_innovations, smallest_errors
+from skdensity_ar._module import DensityModule
 from skdensity_ar._sequences import SequenceModule
 from skdensity_ar._validation import Interval, StrOptions
 from skdensity_ar.conditionals import CONDITIONALS
@@ -254,7 +255,8 @@ class RNNRNADE(SequenceDensity):
             )
             z = innovations.transform(x, lengths)[0].to(x.dtype)
             columns = columns.rescaled(real, smallest.tolist())
-        frame = self._density_module(
+        made, blocks = self._started(
+            self._make_network,
             self._blocks(columns, len(x), x.device),
             orderings,
             z,
@@ -263,6 +265,7 @@ class RNNRNADE(SequenceDensity):
             n_context=sizes[-1],
             context_to=self.context_to,
         )
+        frame = DensityModule(made, blocks, input_dropout=self.input_dropout)
         recurrent = Recurrent(
             sum(frame.network.n_inputs) + (len(real) if innovations else 0),
             (len(orderings),),

@@ -9,7 +9,6 @@ from typing import Self
 
 import torch
 from torch import Tensor, nn
-from torch.func import functional_call
 
 from skdensity_ar.networks import _masks
 from skdensity_ar.networks._base import FeedForward, Noise
@@ -101,18 +100,15 @@ class EoNADE(FeedForward):
         *,
         visible: Tensor | None = None,
         noise: Noise = (),
-        known: Tensor | None = None,
-        given: Tensor | None = None,
     ) -> Tensor:
         """The parameters of every column, (..., n, U) -> (..., n, P).
 
         Given the columns visible (..., n, D), 0 or 1, in one pass: those of the visible
         ones then mean nothing. Without `visible` given those before it, by every
-        ordering, position after position; of these, if `known` (n, D) is there, the
-        known ones alone, and those `given` (n, D) before all others.
+        ordering, position after position.
         """
         if visible is None:
-            return self._by_position(u, context, known, given)
+            return self._by_position(u, context)
         seen = self._seen(u, visible)
         bs, params = self._biases(context)
         h = seen
@@ -133,35 +129,20 @@ class EoNADE(FeedForward):
         visible = seen[..., sum(self.n_inputs) :]
         return torch.cat([self._direct(seen), visible], -1)
 
-    def _by_position(
-        self,
-        u: Tensor,
-        context: Tensor | None,
-        known: Tensor | None,
-        given: Tensor | None,
-    ) -> Tensor:
+    def _by_position(self, u: Tensor, context: Tensor | None) -> Tensor:
         if self.members:
-            cells = {"known": known, "given": given}
             each = []
             for e in range(len(self.ordering)):
                 of_e = [x if x is None or x.dim() == 2 else x[e] for x in (u, context)]
-                i = e % self.members[0]
-                weights = {name: p[i] for name, p in self.named_parameters()}
-                each.append(
-                    functional_call(self.member(e), weights, tuple(of_e), cells)
-                )
+                each.append(self.member(e)(*of_e))
             return torch.stack(each)
         inputs = _masks.unit_bounds(self.n_inputs)
         outputs = _masks.unit_bounds(self.n_params)
-        state = self.start(len(u), context, u=u, given=given)
+        state = self.start(len(u), context)
         params = u.new_zeros((len(u), sum(self.n_params)))
-        asked = known if given is None or known is None else known & ~given
         for t, d in enumerate(self.ordering.tolist()):
-            rows = None if asked is None else asked[:, d].nonzero().squeeze(-1)
-            of_rows = slice(None) if rows is None else rows
-            params[of_rows, slice(*outputs[d])] = self.step(state, t, rows)
-            u_d = u[of_rows, slice(*inputs[d])]
-            state = self.observe(state, t, u_d, rows)
+            params[:, slice(*outputs[d])] = self.step(state, t)
+            state = self.observe(state, t, u[:, slice(*inputs[d])])
         return params
 
     # The first layer, before g, and A h⁰ grow by a column's share once it is known.
