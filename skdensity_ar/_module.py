@@ -15,6 +15,9 @@ from skdensity_ar.conditionals import Conditional
 from skdensity_ar.networks import Dropout, Network
 from skdensity_ar.networks._masks import columns_of_units
 
+# What is in a column, by its conditional and parameters (n, 1, P_d).
+Visit = Callable[[int, Conditional, Tensor], Tensor]
+
 
 class DensityModule(nn.Module):
     """log p(x) = log (1/E) Σ_e Π_d p_e(x_d | x_<d), each member e with its ordering.
@@ -201,26 +204,43 @@ class DensityModule(nn.Module):
 
     def sampler(self, e: int) -> Callable[..., Tensor]:
         """The e-th member's draw(n, generator, context=None) -> (n, D)."""
-        network, column = self.network.member(e), self._column_conditionals(e)
-        ordering = network.ordering.tolist()
+        walk, dtype, D = self.walker(e), self.network.dtype, len(self.network.n_inputs)
 
         @torch.no_grad()
         def draw(
             n: int, generator: torch.Generator, context: Tensor | None = None
         ) -> Tensor:
-            state = network.start(n, context)
-            x = torch.empty(
-                (len(ordering), n), dtype=network.dtype, device=generator.device
-            )
+            x = torch.empty((D, n), dtype=dtype, device=generator.device)
             columns = x.unbind()
-            for t, d in enumerate(ordering):
-                params = network.step(state, t).unsqueeze(-2)  # (n, 1, P_d)
-                x_d = column[d].sample(params, generator)  # (n, 1)
-                state = network.observe(state, t, column[d].encode(x_d).squeeze(-2))
+
+            def visit(d: int, conditional: Conditional, params: Tensor) -> Tensor:
+                x_d = conditional.sample(params, generator)
                 columns[d].copy_(x_d.squeeze(-1))
+                return x_d
+
+            walk(n, context, visit)
             return x.T if self.residuals is None else self.residuals.inverse(x.T, e)
 
         return draw
+
+    def walker(self, e: int) -> Callable[..., None]:
+        """The e-th member's walk(n, context, visit): the one loop over columns.
+
+        `visit` gets a column, its conditional and the parameters (n, 1, P_d) of n rows,
+        and says what is there, (n, 1). Nothing is visited from position `end` on.
+        """
+        network, column = self.network.member(e), self._column_conditionals(e)
+        ordering = network.ordering.tolist()
+
+        def walk(
+            n: int, context: Tensor | None, visit: Visit, end: int | None = None
+        ) -> None:
+            state = network.start(n, context)
+            for t, d in enumerate(ordering[:end]):
+                x_d = visit(d, column[d], network.step(state, t).unsqueeze(-2))
+                state = network.observe(state, t, column[d].encode(x_d).squeeze(-2))
+
+        return walk
 
     def _column_conditionals(self, e: int = 0) -> list[Conditional]:
         """The conditional of every column for the e-th member, each a block of one."""

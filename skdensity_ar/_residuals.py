@@ -66,10 +66,24 @@ class Residuals(nn.Module):
         """The rows (n, D) of member e with these z."""
         x = z.clone()
         for d in self.ordering[e].tolist():
-            if self.B[e, d].any():
-                predicted = self.a[e, d] + compress(x) @ self.B[e, d]
-                x[:, d] = predicted + self.s[e, d] * z[:, d]
+            x[:, d] = self.x_of(z[:, d], x, e, d)
         return x
+
+    # The same, one column of member e at a time, from those before it in rows x (n, D).
+
+    def z_of(self, x: Tensor, e: int, d: int) -> Tensor:
+        if not self.B[e, d].any():
+            return x[:, d]
+        z_d = (x[:, d] - self._predicted(x, e, d)) / self.s[e, d]
+        return z_d.clamp(-FARTHEST, FARTHEST)
+
+    def x_of(self, z_d: Tensor, x: Tensor, e: int, d: int) -> Tensor:
+        if not self.B[e, d].any():
+            return z_d
+        return self._predicted(x, e, d) + self.s[e, d] * z_d
+
+    def _predicted(self, x: Tensor, e: int, d: int) -> Tensor:
+        return self.a[e, d] + compress(x) @ self.B[e, d]
 
 
 def fit_residuals(

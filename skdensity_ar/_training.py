@@ -92,6 +92,10 @@ class TensorRows:
         weight = self.n_rows(index) / n
         return [TensorBatch(self, part, weight * part.shape[1]) for part in parts]
 
+    def take(self, index: Tensor) -> Tensor:
+        """Rows (members, n, D) by their index (members, n)."""
+        return self.x[index]
+
     def n_rows(self, index: Tensor) -> float | Tensor:
         if self.weights is None:
             return index.shape[1]
@@ -111,7 +115,7 @@ class TensorBatch:
         return self.index.shape[1]
 
     def take(self) -> Tensor:
-        return self.rows.x[self.index]
+        return self.rows.take(self.index)
 
     def loss(self, module: Any, noise: Any) -> Tensor:
         return self._weighed(

@@ -3,7 +3,11 @@
 from skdensity_ar.conditionals._atoms import BESIDE_ATOMS, WithAtoms, code_of_atom
 from skdensity_ar.conditionals._base import ColumnSpec, Conditional
 from skdensity_ar.conditionals._bernoulli import Bernoulli
-from skdensity_ar.conditionals._categorical import UNSEEN_MASS, Categorical
+from skdensity_ar.conditionals._categorical import (
+    UNSEEN_MASS,
+    Categorical,
+    drawn_index,
+)
 from skdensity_ar.conditionals._mixture_start import N_SETS
 from skdensity_ar.conditionals._mixtures import (
     BACKGROUND_MASS,
@@ -51,4 +55,5 @@ __all__ = [
     "WithAtoms",
     "code_of_atom",
     "compress",
+    "drawn_index",
 ]

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from skdensity_ar.conditionals._base import Conditional
-from skdensity_ar.conditionals._categorical import sample_index
+from skdensity_ar.conditionals._categorical import drawn_index
 
 # Atom k has the code `ATOM` + k 2²³, which float32 holds exactly and nothing else has:
 # the other values of such a column are held within ± `BESIDE_ATOMS`.
@@ -40,6 +40,8 @@ class WithAtoms(Conditional):
         self.n_atoms = n_atoms
         self.n_inputs = others.n_inputs + n_atoms
         self.n_params = others.n_params + n_atoms + 1
+        if others.n_uniforms is not None:
+            self.n_uniforms = 1 + others.n_uniforms
         self.n_seen = others.n_inputs if others.n_direct is None else others.n_direct
         self.n_direct = self.n_seen + n_atoms
 
@@ -74,8 +76,20 @@ class WithAtoms(Conditional):
 
     def sample(self, params: Tensor, generator: torch.Generator) -> Tensor:
         logits, of_others = self.split(params)
-        part = sample_index(logits, generator)
-        x = self.others.sample(of_others, generator)
+        u = torch.rand(
+            logits.shape[:-1],
+            generator=generator,
+            dtype=torch.float64,
+            device=logits.device,
+        )
+        return self._drawn(logits, u, self.others.sample(of_others, generator))
+
+    def from_uniforms(self, params: Tensor, u: Tensor) -> Tensor:
+        logits, of_others = self.split(params)
+        return self._drawn(logits, u[0], self.others.from_uniforms(of_others, u[1:]))
+
+    def _drawn(self, logits: Tensor, u: Tensor, x: Tensor) -> Tensor:
+        part = drawn_index(logits, u)
         return self._value(part, x.clamp(-BESIDE_ATOMS, BESIDE_ATOMS))
 
     def center(self, params: Tensor, kind: str) -> Tensor:

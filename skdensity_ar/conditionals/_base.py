@@ -62,12 +62,15 @@ class Conditional(nn.Module):
         direct connections too, where a network has these.
     n_params : int
         Parameters per column.
+    n_uniforms : int or None
+        Numbers that `from_uniforms` makes a draw of; None where there is none.
     """
 
     support: ClassVar[Literal["binary", "category", "ordinal", "count", "real", "raw"]]
     n_inputs: int
     n_params: int
     n_direct: int | None = None
+    n_uniforms: int | None = None
 
     @classmethod
     def for_columns(
@@ -89,6 +92,21 @@ class Conditional(nn.Module):
 
     def sample(self, params: Tensor, generator: torch.Generator) -> Tensor:
         """Draw values (..., D) given parameters (..., D, n_params)."""
+        if self.n_uniforms is None:
+            raise NotImplementedError
+        u = torch.rand(
+            (self.n_uniforms, *params.shape[:-1]),
+            generator=generator,
+            dtype=torch.float64,
+            device=params.device,
+        )
+        return self.from_uniforms(params, u)
+
+    def from_uniforms(self, params: Tensor, u: Tensor) -> Tensor:
+        """The draw that uniforms u in [0, 1) make, (n_uniforms, ..., D) -> (..., D).
+
+        So that rows can share what chance there is in their draws.
+        """
         raise NotImplementedError
 
     def center(self, params: Tensor, kind: str) -> Tensor:

@@ -13,6 +13,7 @@ class Bernoulli(Conditional):
     support = "binary"
     n_inputs = 1
     n_params = 1
+    n_uniforms = 1
 
     def encode(self, x: Tensor) -> Tensor:
         return x.unsqueeze(-1)
@@ -20,12 +21,9 @@ class Bernoulli(Conditional):
     def log_prob(self, params: Tensor, x: Tensor) -> Tensor:
         return logsigmoid((2.0 * x - 1.0) * params.squeeze(-1))
 
-    def sample(self, params: Tensor, generator: torch.Generator) -> Tensor:
+    def from_uniforms(self, params: Tensor, u: Tensor) -> Tensor:
         p = params.squeeze(-1).sigmoid()
-        u = torch.rand(
-            p.shape, generator=generator, dtype=torch.float64, device=p.device
-        )
-        return torch.lt(u, p, out=torch.empty_like(p))
+        return torch.lt(u[0], p, out=torch.empty_like(p))
 
     def center(self, params: Tensor, kind: str) -> Tensor:
         return (params.squeeze(-1).sigmoid().mean(0) > 0.5).to(params.dtype)

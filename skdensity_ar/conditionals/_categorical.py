@@ -38,6 +38,7 @@ class Categorical(Conditional):
         super().__init__()
         self.n_inputs = self.n_params = n_categories
         self.n_labels = n_categories + (0 if shares is None else len(shares) - 1)
+        self.n_uniforms = 1 if shares is None else 2
         self.register_buffer("log_shares", None if shares is None else shares.log())
 
     @classmethod
@@ -77,11 +78,11 @@ class Categorical(Conditional):
         log_share = self.log_shares[rank.clamp(min=0, max=R - 1), column]
         return log_share.masked_fill(rank < 0, 0.0)
 
-    def sample(self, params: Tensor, generator: torch.Generator) -> Tensor:
-        code = sample_index(params, generator)
+    def from_uniforms(self, params: Tensor, u: Tensor) -> Tensor:
+        code = drawn_index(params, u[0])
         if self.log_shares is not None:
             shares = self.log_shares.mT.expand(*code.shape, -1)
-            rank = sample_index(shares, generator)
+            rank = drawn_index(shares, u[1])
             code = torch.where(code == self.n_params - 1, code + rank, code)
         return code.to(params.dtype)
 
@@ -97,14 +98,8 @@ class Categorical(Conditional):
         return ((counts + 0.5) / (counts + 0.5).sum(-1, keepdim=True)).log()
 
 
-def sample_index(logits: Tensor, generator: torch.Generator) -> Tensor:
-    """Draw k ~ softmax(logits) along the last axis by inverting the cdf."""
+def drawn_index(logits: Tensor, u: Tensor) -> Tensor:
+    """Draw k ~ softmax(logits) (..., K) by inverting the cdf at u (...)."""
     cdf = logits.double().softmax(-1).cumsum(-1)
-    u = torch.rand(
-        (*cdf.shape[:-1], 1),
-        generator=generator,
-        dtype=torch.float64,
-        device=cdf.device,
-    )
     # The cdf's last entry may fall short of 1 by rounding: never step past K - 1.
-    return (u * cdf[..., -1:] >= cdf).sum(-1).clamp(max=cdf.shape[-1] - 1)
+    return (u.unsqueeze(-1) * cdf[..., -1:] >= cdf).sum(-1).clamp(max=cdf.shape[-1] - 1)

@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.nn.functional import softplus
 
 from skdensity_ar.conditionals._base import ColumnSpec, Conditional
-from skdensity_ar.conditionals._categorical import sample_index
+from skdensity_ar.conditionals._categorical import drawn_index
 from skdensity_ar.conditionals._mixture_kernel import MixtureLogProb, mixture_log_prob
 from skdensity_ar.conditionals._mixture_start import start_of_column, unit_of_column
 
@@ -97,6 +97,7 @@ class Mixture(Conditional):
 
     support = "real"
     n_direct = 1
+    n_uniforms = 3
     kernel: ClassVar[Kernel]
     log_scale_max: ClassVar[float] = 40.0  # exp() of more overflows float32 if squared
     scale_floor: Tensor
@@ -211,20 +212,14 @@ class Mixture(Conditional):
         cdf = (z_alpha.softmax(-1) * self.kernel.cdf(z)).sum(-1)
         return (1.0 - self.background) * cdf + self.background * CAUCHY.cdf(x)
 
-    def sample(self, params: Tensor, generator: torch.Generator) -> Tensor:
+    def from_uniforms(self, params: Tensor, u: Tensor) -> Tensor:
         z_alpha, mu, sigma = self.split(params)
-        k = sample_index(z_alpha, generator).unsqueeze(-1)
-        u = torch.rand(
-            (2, *params.shape[:-1]),
-            generator=generator,
-            dtype=torch.float64,
-            device=params.device,
-        )
-        inside = u[1].clamp(min=2.0**-54)  # the quantile of 0 is -inf
+        k = drawn_index(z_alpha, u[0]).unsqueeze(-1)
+        inside = u[2].clamp(min=2.0**-54)  # the quantile of 0 is -inf
         z = self.kernel.quantile(inside).to(params.dtype)
         x = mu.gather(-1, k).squeeze(-1) + z * sigma.gather(-1, k).squeeze(-1)
-        far = CAUCHY.quantile(u[1]).to(params.dtype)
-        return torch.where(u[0] < self.background, far, x)
+        far = CAUCHY.quantile(u[2]).to(params.dtype)
+        return torch.where(u[1] < self.background, far, x)
 
     def center(self, params: Tensor, kind: str) -> Tensor:
         """As in `Conditional`, of the components: the background has no mean.

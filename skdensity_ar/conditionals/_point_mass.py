@@ -12,6 +12,7 @@ class PointMass(Conditional):
     support = "raw"
     n_inputs = 0
     n_params = 0
+    n_uniforms = 0
 
     def encode(self, x: Tensor) -> Tensor:
         return x.new_empty((*x.shape, 0))
@@ -20,7 +21,7 @@ class PointMass(Conditional):
         log_p = torch.zeros_like(x).masked_fill(x != 0.0, -torch.inf)
         return log_p + params.sum(-1)  # the sum over no parameter at all: 0
 
-    def sample(self, params: Tensor, generator: torch.Generator) -> Tensor:
+    def from_uniforms(self, params: Tensor, u: Tensor) -> Tensor:
         return params.new_zeros(params.shape[:-1])
 
     def center(self, params: Tensor, kind: str) -> Tensor:

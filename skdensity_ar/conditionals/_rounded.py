@@ -62,6 +62,7 @@ class Rounded(Conditional):
         self.mixture = mixture
         self.n_inputs, self.n_direct = mixture.n_inputs, mixture.n_direct
         self.n_params = mixture.n_params
+        self.n_uniforms = mixture.n_uniforms
         self.n_components = mixture.n_components
         self.n_frequencies = mixture.n_frequencies
         self.register_buffer("middle", middle)
@@ -155,8 +156,8 @@ class Rounded(Conditional):
         z = self.mixture.quantile(params, q)
         return self._clamped((self._integers(z) - 0.5).ceil())
 
-    def sample(self, params: Tensor, generator: torch.Generator) -> Tensor:
-        return self._rounded(self.mixture.sample(params, generator))
+    def from_uniforms(self, params: Tensor, u: Tensor) -> Tensor:
+        return self._rounded(self.mixture.from_uniforms(params, u))
 
     def center(self, params: Tensor, kind: str) -> Tensor:
         """As in `Conditional`; the mean is rounded to an integer."""

@@ -20,6 +20,7 @@ from torch import Tensor
 from skdensity_ar._agnostic import AgnosticModule
 from skdensity_ar._columns import Columns, fit_columns
 from skdensity_ar._device import freed_memory_kept, resolve_device, threads_for
+from skdensity_ar._estimate import EstimateModule
 from skdensity_ar._frames import take_rows
 from skdensity_ar._gaussian import fit_gaussian
 from skdensity_ar._module import DensityModule, initial_bias
@@ -151,6 +152,15 @@ class BaseAutoregressiveDensity(
     def _is_agnostic(self) -> bool:
         return isinstance(self.ordering, str) and self.ordering == AGNOSTIC
 
+    @property
+    def _estimates(self) -> bool:
+        """Whether rows with missing cells are scored by draws."""
+        return getattr(self, "missing", "exact") == "estimate"
+
+    @property
+    def _takes_missing(self) -> bool:
+        return self._is_agnostic or self._estimates
+
     @abstractmethod
     def _read(
         self, X: Any, *, reset: bool, columns: Columns | None
@@ -215,6 +225,12 @@ class BaseAutoregressiveDensity(
             raise ValueError(
                 f"input_dropout={self.input_dropout} hides columns, which "
                 "ordering='agnostic' does by itself; set input_dropout=0."
+            )
+        if self._is_agnostic and self._estimates:
+            raise ValueError(
+                "missing='estimate' is for orderings that are fixed; "
+                "ordering='agnostic' knows the probability of what is there exactly: "
+                "leave missing='exact'."
             )
         warm = self.warm_start and hasattr(self, "module_")
         known = self.columns_ if warm else None
@@ -347,7 +363,7 @@ class BaseAutoregressiveDensity(
         device: torch.device,
     ) -> Data:
         dtype = getattr(torch, self.dtype)
-        codes = columns.transform(given.X, with_missing=self._is_agnostic)
+        codes = columns.transform(given.X, with_missing=self._takes_missing)
         encoded = None
         if context is not None:
             encoded = context.encode(given.context).to(device, dtype)
@@ -395,6 +411,10 @@ class BaseAutoregressiveDensity(
             ),
             "n_orderings": (len(network.ordering), n_orderings),
             "n_networks": (network.members[0], self._n_networks(n_orderings)),
+            "missing": (
+                "estimate" if isinstance(self.module_, EstimateModule) else "exact",
+                "estimate" if self._estimates else "exact",
+            ),
             "dtype": (str(network.dtype).removeprefix("torch."), self.dtype),
         }
 
@@ -417,7 +437,7 @@ class BaseAutoregressiveDensity(
             bounds=self.bounds,
             atoms=self.atoms,
             max_categories=self.max_categories,
-            with_missing=self._is_agnostic,
+            with_missing=self._takes_missing,
         )
         columns.warn_of_constants()
         return columns
@@ -436,20 +456,23 @@ class BaseAutoregressiveDensity(
         network["dropout"] = self._dropout(columns, len(x), len(orderings))
         if self._is_agnostic:
             gaussian = fit_gaussian(x, mixture_columns(blocks))
-            x = _filled(x, generator)
+            x = filled(x, generator)
             made, blocks = self._started(
                 self._make_agnostic, blocks, orderings, x, generator, **network
             )
             return AgnosticModule(made, blocks, gaussian)
         floors = np.array([c.spec.scale_floor for c in columns.columns])
-        residuals = fit_residuals(x, columns.linear, orderings, floors)
+        whole = x[~x.isnan().any(-1)]
+        residuals = fit_residuals(whole, columns.linear, orderings, floors)
+        x = filled(x, generator)
         if residuals is not None:
-            x, s = residuals(x), residuals.s
+            x, s = residuals(whole), residuals.s
             blocks = [(c.divided(s[:, columns]), columns) for c, columns in blocks]
         made, blocks = self._started(
             self._make_network, blocks, orderings, x, generator, **network
         )
-        return DensityModule(made, blocks, residuals, self.input_dropout)
+        kind = EstimateModule if self._estimates else DensityModule
+        return kind(made, blocks, residuals, self.input_dropout)
 
     def _blocks(
         self, columns: Columns, n_rows: int, device: torch.device
@@ -561,7 +584,7 @@ class BaseAutoregressiveDensity(
         return tags
 
 
-def _filled(x: Tensor, generator: torch.Generator) -> Tensor:
+def filled(x: Tensor, generator: torch.Generator) -> Tensor:
     """Rows with values of other rows where they have none, for a start."""
     missing = x.isnan()
     if not missing.any():

@@ -36,6 +36,19 @@ n_networks : int or "auto", default="auto"
     With ordering="agnostic", networks trained side by side, each with its own weights
     and its own validation rows; the orderings go round among them. "auto" is 8, or as
     many as there are orderings. Other orderings have a network each.
+missing : {"exact", "estimate"}, default="exact"
+    What becomes of cells that are missing, NaN. With "exact" they may be so where
+    log p of what is known is exact, with ordering="agnostic". "estimate" is for
+    orderings that are fixed: columns visited before one that is known are drawn
+    `n_draws` times and p is the mean over the draws (importance sampling), without
+    bias, so that its logarithm is too low in the mean, by about half its variance.
+    `score_samples(X, return_std=True)` says how far it is off; where no missing column
+    comes before a known one the score is exact. `fit` draws the missing cells of
+    every row given the known ones before every epoch (stochastic EM). Draws of many
+    columns seldom fit what is known: ordering="agnostic" is then better and faster.
+n_draws : int, default=100
+    Draws for each row and ordering with missing="estimate", whenever rows are scored:
+    more may be set after `fit`. The deviation falls with their root.
 """
 
 _PARAMETERS = """
@@ -150,6 +163,17 @@ feature_names_in_ : ndarray of shape (n_features_in_,)
 """
 
 
+# Where a density of tables has more to say.
+_OF_TABLES = {
+    "score_kind_": """
+score_kind_ : str
+    "exact": what `score_samples` returns is the log-density itself. "estimate", of
+    missing="estimate": that of rows with missing cells is estimated.
+seed_ : int
+    Of the draws of missing="estimate".
+"""
+}
+
 # Where a density of sequences has something else to say.
 _OF_SEQUENCES = {
     "ordering": """
@@ -223,7 +247,7 @@ n_features_in_ : int
 
 def shared_docs(cls: type) -> type:
     """Fill the parts that tables share into the docstring of a density."""
-    return _fill(cls, {})
+    return _fill(cls, _OF_TABLES)
 
 
 def shared_sequence_docs(cls: type) -> type:

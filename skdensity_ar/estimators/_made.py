@@ -93,6 +93,8 @@ class MADEDensity(TableDensity):
         n_frequencies="auto",
         direct_connections=True,
         n_networks="auto",
+        missing="exact",
+        n_draws=100,
         ordering="natural",
         n_orderings="auto",
         handle_unknown="score",
@@ -125,6 +127,8 @@ class MADEDensity(TableDensity):
         self.n_frequencies = n_frequencies
         self.direct_connections = direct_connections
         self.n_networks = n_networks
+        self.missing = missing
+        self.n_draws = n_draws
         self.ordering = ordering
         self.n_orderings = n_orderings
         self.handle_unknown = handle_unknown

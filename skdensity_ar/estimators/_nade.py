@@ -92,6 +92,8 @@ class NADEDensity(TableDensity):
         tied=False,
         compile=False,
         n_networks="auto",
+        missing="exact",
+        n_draws=100,
         ordering="natural",
         n_orderings="auto",
         handle_unknown="score",
@@ -123,6 +125,8 @@ class NADEDensity(TableDensity):
         self.tied = tied
         self.compile = compile
         self.n_networks = n_networks
+        self.missing = missing
+        self.n_draws = n_draws
         self.ordering = ordering
         self.n_orderings = n_orderings
         self.handle_unknown = handle_unknown

@@ -201,6 +201,11 @@ class ConditionalQueries(BaseAutoregressiveDensity):
                 filled[rows, d] = conditional.center(params_d, kind).squeeze(-1)
         return filled
 
+    @property
+    def _is_estimate(self) -> bool:
+        """Whether the fitted density estimates that of rows with missing cells."""
+        return self.module_.score_kind == "estimate"
+
     def _contexts(self, context: Any, n: int | None = None) -> Tensor | None:
         """Encode contexts, of n rows or as many as there are, on the device."""
         if self.context_ is None:
@@ -231,11 +236,12 @@ class ConditionalQueries(BaseAutoregressiveDensity):
         """
         network = self.module_.network
         contexts = self._contexts(context, X.shape[0])
+        with_missing = self._is_agnostic or self._is_estimate
         size = _power_of_two(_SCORE_BLOCK // network.n_activations, 16, 4096)
         padded = np.zeros((size, X.shape[1]))
         for begin in range(0, X.shape[0], size):
             rows = rows_of(X, begin, begin + size)
-            codes = self.columns_.transform(rows, with_missing=self._is_agnostic)
+            codes = self.columns_.transform(rows, with_missing=with_missing)
             padded[: len(codes)] = codes
             x = torch.as_tensor(
                 padded, dtype=network.dtype, device=network.ordering.device

@@ -8,8 +8,10 @@ from typing import Any, ClassVar, Self
 import numpy as np
 import torch
 from sklearn.utils.validation import check_is_fitted
+from torch import Tensor
 
 from skdensity_ar._columns import Columns
+from skdensity_ar._completed import CompletedRows
 from skdensity_ar._device import threads_for
 from skdensity_ar._random import make_generator
 from skdensity_ar._training import TensorRows
@@ -28,6 +30,7 @@ from skdensity_ar.estimators._base import (
     MIN_EPOCHS,
     BaseAutoregressiveDensity,
     Examples,
+    filled,
 )
 from skdensity_ar.estimators._data import Data
 from skdensity_ar.estimators._queries import ConditionalQueries
@@ -69,6 +72,8 @@ class TableDensity(ConditionalQueries):
             StrOptions({"auto"}),
             Interval(Integral, 1, None, closed="left"),
         ],
+        "missing": [StrOptions({"exact", "estimate"})],
+        "n_draws": [Interval(Integral, 2, None, closed="left")],
     }
 
     def _auto_orderings(self, columns: Columns, n_rows: int) -> int:
@@ -141,7 +146,8 @@ class TableDensity(ConditionalQueries):
         Parameters
         ----------
         X : array-like or frame of shape (n_samples, n_features)
-            Training rows. With ordering="agnostic" cells may be missing, NaN.
+            Training rows. With ordering="agnostic" or missing="estimate" cells may be
+            missing, NaN.
         y : Ignored
             Not used, present for API consistency by convention.
         sample_weight : array-like of shape (n_samples,), default=None
@@ -191,23 +197,38 @@ class TableDensity(ConditionalQueries):
         if data.weights is not None:
             weights = torch.as_tensor(data.weights).to(data.x)
         rows = TensorRows(data.x, data.context, weights)
-        return Examples(rows, train_index, valid_index, size, size)
+        if self._estimates and data.x.isnan().any():
+            rows = CompletedRows(
+                data.x,
+                data.context,
+                weights,
+                module=module,
+                start=filled(data.x, generator),
+                train_index=train_index,
+            )
+        # Seeds of fits are less than 2³¹: draws are none that a fit has seen.
+        attributes = {"seed_": generator.initial_seed() + 2**31}
+        return Examples(rows, train_index, valid_index, size, size, attributes)
 
     @torch.no_grad()
-    def score_samples(self, X, *, given=None, context=None) -> np.ndarray:
+    def score_samples(self, X, *, given=None, context=None, return_std=False):
         """Log-density of every row under the model.
 
         Parameters
         ----------
         X : array-like or frame of shape (n_samples, n_features)
-            Rows with the columns of `fit`. With ordering="agnostic" cells may be
-            missing, NaN.
+            Rows with the columns of `fit`. With ordering="agnostic" or
+            missing="estimate" cells may be missing, NaN.
         given : column or sequence of columns, default=None
             Names or indices of columns on which the density of the others is
-            conditioned. With ordering="agnostic" these are any, otherwise such as come
-            before all others in every ordering.
+            conditioned. With ordering="agnostic" these are any, as with
+            missing="estimate", where the score is the difference of that of the row
+            and that of what is given; otherwise such as come before all others in
+            every ordering.
         context : as in `fit`, default=None
             One for each row, of a density fitted with contexts.
+        return_std : bool, default=False
+            Whether to return the standard deviations of the scores as well.
 
         Returns
         -------
@@ -216,6 +237,10 @@ class TableDensity(ConditionalQueries):
             density with respect to Lebesgue measure for real columns, a mass for the
             others and for atoms (see `base_measure_`); given the context where there is
             one. Of a row with missing cells that of what is known, 0 where nothing is.
+        std : ndarray of shape (n_samples,)
+            Standard deviation of log_density over the draws of missing="estimate"; 0 of
+            an exact score. The rows have their draws in common, so their errors are
+            correlated. Only with return_std=True.
 
         Raises
         ------
@@ -225,26 +250,48 @@ class TableDensity(ConditionalQueries):
         """
         check_is_fitted(self)
         X, _ = self._read(X, reset=False, columns=self.columns_)
-        out = np.empty(X.shape[0])
         is_given = np.zeros(X.shape[1], dtype=bool)
         if given is not None:
             is_given[check_columns(given, self.columns_.names, "given")] = True
-            if not self._is_agnostic:
+            if not self._is_agnostic and not self._is_estimate:
                 self._check_come_first(is_given)
+        log_density, std = np.empty(X.shape[0]), np.zeros(X.shape[0])
         for begin, codes, x, cells in self._blocks_of(X, context):
             log_jacobians = self.columns_.log_jacobians(codes)
             log_jacobian = np.where(is_given, 0.0, log_jacobians).sum(1)
+            columns = torch.as_tensor(is_given, device=x.device)
             with threads_for(len(x) * self.module_.n_weights):
-                if is_given.any():
-                    columns = torch.as_tensor(is_given, device=x.device)
-                    log_p = self.module_.conditional_log_prob(
-                        x, columns, cells.get("context")
-                    )
-                else:
-                    log_p = self.module_.log_prob(x, **cells)
-            log_p = log_p[: len(codes)].cpu().numpy()
-            out[begin : begin + len(codes)] = log_p + log_jacobian
-        return out
+                log_p, of_block = self._scored(x, columns, cells)
+            rows = slice(begin, begin + len(codes))
+            log_density[rows] = log_p[: len(codes)].cpu().numpy() + log_jacobian
+            std[rows] = of_block[: len(codes)].cpu().numpy()
+        return (log_density, std) if return_std else log_density
+
+    def _scored(
+        self, x: Tensor, given: Tensor, cells: dict[str, Tensor]
+    ) -> tuple[Tensor, Tensor]:
+        """Return log p of rows (n, D) given columns (D,), and its deviation, (n,)."""
+        context = cells.get("context")
+        if self._is_estimate:
+            n_draws = check_count(self.n_draws, "n_draws")
+            log_p, std = self.module_.estimate(
+                x, context, n_draws=n_draws, seed=self.seed_
+            )
+            if given.any():
+                # Draws of its own: the two errors are independent.
+                log_given, std_given = self.module_.estimate(
+                    x.masked_fill(~given, torch.nan),
+                    context,
+                    n_draws=n_draws,
+                    seed=self.seed_ + 1,
+                )
+                log_p, std = log_p - log_given, std.hypot(std_given)
+            return log_p, std
+        if given.any():
+            log_p = self.module_.conditional_log_prob(x, given, context)
+        else:
+            log_p = self.module_.log_prob(x, **cells)
+        return log_p, torch.zeros_like(log_p)
 
     def _check_come_first(self, is_given: np.ndarray) -> None:
         first = self.ordering_[:, : is_given.sum()]
@@ -252,13 +299,14 @@ class TableDensity(ConditionalQueries):
             names = [self.columns_.names[d] for d in np.flatnonzero(is_given)]
             raise ValueError(
                 f"given={names} do not come before the other columns in every ordering "
-                "of the fitted density. ordering='agnostic' takes any; otherwise fit "
-                "with n_orderings=1 and an ordering that visits them first."
+                "of the fitted density. ordering='agnostic' takes any, as does "
+                "missing='estimate'; otherwise fit with n_orderings=1 and an ordering "
+                "that visits them first."
             )
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
-        tags.input_tags.allow_nan = self._is_agnostic
+        tags.input_tags.allow_nan = self._takes_missing
         return tags
 
     def score(self, X, y=None, sample_weight=None, *, context=None) -> float:

@@ -1,0 +1,232 @@
+"""The density of what is known of a row, estimated by draws of what is missing."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from itertools import accumulate
+
+import torch
+from torch import Tensor
+
+from skdensity_ar._module import DensityModule
+from skdensity_ar._residuals import Residuals
+from skdensity_ar.conditionals import Conditional, drawn_index
+from skdensity_ar.networks import Network
+
+# Rows with missing cells that are scored at a time, the last of them padded, and draws
+# of each: a score must not depend on what comes with a row.
+_ROWS, _DRAWS = 32, 64
+
+# Draws per row by which validation rows are scored, and of which training chooses.
+_VALID_DRAWS, _TRAIN_DRAWS = 16, 8
+
+# Rows times draws at a time where no score is kept.
+_LANES = 2**14
+
+# The draw of a column by its conditional and parameters: (n, 1, P_d) -> (n, 1).
+Draw = Callable[[int, Conditional, Tensor], Tensor]
+
+
+class EstimateModule(DensityModule):
+    """p̂(x_known) = 1/(E J) Σ_e Σ_j w_ej,  w_ej = Π_known p_e(x_d | x_<d of draw j).
+
+    Each member visits the columns in its own ordering. What is known stays, what is
+    missing is drawn from p_e(x_d | x_<d), J times, and stays for the columns after it:
+    importance sampling, with the prefix as what is drawn from. p̂ has the mean p, so its
+    logarithm is too low in the mean, by about half its variance. Where nothing is drawn
+    before a column that is known, all w_ej of a member are equal and exact.
+
+    Parameters as in `DensityModule`; conditionals make draws of uniforms.
+    """
+
+    score_kind = "estimate"
+
+    def __init__(
+        self,
+        network: Network,
+        blocks: Sequence[tuple[Conditional, Sequence[int]]],
+        residuals: Residuals | None = None,
+        input_dropout: float = 0.0,
+    ):
+        super().__init__(network, blocks, residuals, input_dropout)
+        for conditional in self.conditionals:
+            if conditional.n_uniforms is None:
+                raise ValueError(
+                    "missing='estimate' needs conditionals whose draws are made of "
+                    f"given uniforms, which {type(conditional).__name__} does not say "
+                    "how to: define n_uniforms and from_uniforms(params, u), or fit "
+                    "with ordering='agnostic'."
+                )
+
+    @torch.no_grad()
+    def estimate(
+        self,
+        x: Tensor,
+        context: Tensor | None = None,
+        *,
+        n_draws: int,
+        seed: int,
+    ) -> tuple[Tensor, Tensor]:
+        """log p̂ of what is known of rows (n, D), NaN elsewhere, and its deviation, (n,).
+
+        The deviation is 0 where the score is exact. The same uniforms make the draws of
+        all rows, so that a row scores the same whatever comes with it.
+        """
+        log_p = self.log_prob(x.nan_to_num(nan=0.0), context)
+        std = torch.zeros_like(log_p)
+        rows = x.isnan().any(-1).nonzero().squeeze(-1)
+        if len(rows) == 0:
+            return log_p, std
+        u = self._uniforms(n_draws, seed, x.device)
+        for some in rows.split(_ROWS):
+            padded = torch.cat([some, some[:1].expand(_ROWS - len(some))])
+            log_w = self._log_weights(x[padded], u, _rows_of(context, padded))
+            for out, of_rows in zip((log_p, std), log_mean(log_w), strict=True):
+                out[some] = of_rows[: len(some)]
+        return log_p, std
+
+    def _uniforms(self, n_draws: int, seed: int, device: torch.device) -> Tensor:
+        """What the draws of all members are made of, (E, J, Σ n_uniforms)."""
+        n = sum(c.n_uniforms for c in self._column_conditionals())
+        # Made on the CPU: scores are the same on every device.
+        generator = torch.Generator("cpu").manual_seed(seed)
+        shape = (self.n_orderings, n_draws, n)
+        u = torch.rand(shape, generator=generator, dtype=torch.float64, device="cpu")
+        return u.to(device)
+
+    def _log_weights(self, x: Tensor, u: Tensor, context: Tensor | None) -> Tensor:
+        """log w_ej of rows (n, D) by uniforms (E, J, U), float64: (E, J, n)."""
+        by_member = [
+            [self._weighed_by(e, x, part, context) for part in of_member.split(_DRAWS)]
+            for e, of_member in enumerate(u)
+        ]
+        return torch.stack([torch.cat(parts) for parts in by_member])
+
+    def _weighed_by(
+        self, e: int, x: Tensor, u: Tensor, context: Tensor | None
+    ) -> Tensor:
+        """log w_ej of rows (n, D) by the e-th member's uniforms (J, U): (J, n)."""
+        n_draws, n = len(u), len(x)
+        ends = list(accumulate(c.n_uniforms for c in self._column_conditionals()))
+
+        def draw(d: int, conditional: Conditional, params: Tensor) -> Tensor:
+            of_column = u.T[ends[d] - conditional.n_uniforms : ends[d]]
+            shared = of_column.repeat_interleave(n, -1).unsqueeze(-1)
+            return conditional.from_uniforms(params, shared)
+
+        lanes = x.repeat(n_draws, 1)
+        known = ~lanes.isnan()
+        # Nothing is drawn after the last column that any row knows.
+        some = known.any(0)[self.network.ordering[e]].nonzero()
+        end = int(some.max()) + 1 if len(some) else 0
+        context = None if context is None else context.repeat(n_draws, 1)
+        _, log_w = self.completed(e, lanes, known, draw, context, end)
+        return log_w.view(n_draws, n)
+
+    def completed(
+        self,
+        e: int,
+        x: Tensor,
+        known: Tensor,
+        draw: Draw,
+        context: Tensor | None = None,
+        end: int | None = None,
+    ) -> tuple[Tensor, Tensor]:
+        """Rows (n, D) with draws by the e-th member where x is NaN, and log w (n,).
+
+        w is the product of p_e(x_d | x_<d) over the cells `known` (n, D), which are not
+        NaN. From position `end` on nothing is drawn.
+        """
+        missing, residuals = x.isnan(), self.residuals
+        x = x.masked_fill(missing, 0.0)
+        log_w = x.new_zeros(len(x), dtype=torch.float64)
+
+        def visit(d: int, conditional: Conditional, params: Tensor) -> Tensor:
+            z_d = x[:, d] if residuals is None else residuals.z_of(x, e, d)
+            if missing[:, d].any():
+                drawn = draw(d, conditional, params).squeeze(-1)
+                z_d = torch.where(missing[:, d], drawn, z_d)
+                x_d = drawn if residuals is None else residuals.x_of(drawn, x, e, d)
+                x[:, d] = torch.where(missing[:, d], x_d, x[:, d])
+            z_d = z_d.unsqueeze(-1)
+            log_p = conditional.log_prob(params, z_d).squeeze(-1).double()
+            if residuals is not None:
+                log_p = log_p - residuals.s[e, d].double().log()
+            log_w.add_(log_p.masked_fill(~known[:, d], 0.0))
+            return z_d
+
+        self.walker(e)(len(x), context, visit, end)
+        return x, log_w
+
+    def validation_score(self, x: Tensor, context: Tensor | None = None) -> Tensor:
+        """log p̂_e of what is known, (E, n, D) -> (E, n), by the same draws each time."""
+        scores = self.member_log_prob(x.nan_to_num(nan=0.0), context)
+        if not x.isnan().any():
+            return scores
+        u = self._uniforms(_VALID_DRAWS, 0, x.device)
+        for e, x_e in enumerate(x):
+            rows = x_e.isnan().any(-1).nonzero().squeeze(-1)
+            for some in rows.split(_LANES // _VALID_DRAWS):
+                outside = None if context is None else context[e, some]
+                log_w = self._weighed_by(e, x_e[some], u[e], outside)
+                scores[e, some] = log_w.logsumexp(0) - math.log(_VALID_DRAWS)
+        return scores
+
+    @torch.no_grad()
+    def redrawn(
+        self,
+        e: int,
+        x: Tensor,
+        filled: Tensor,
+        generator: torch.Generator,
+        context: Tensor | None = None,
+    ) -> Tensor:
+        """Rows (n, D) whose cells that are NaN in x are drawn given all others.
+
+        One of several draws by its weight w, the values so far, `filled`, among them:
+        p_e(missing | known) stays what it is under such a step, however few draws there
+        are (iterated sampling-importance-resampling [1]_).
+
+        References
+        ----------
+        .. [1] C. Andrieu, A. Lee, M. Vihola (2018). Uniform Ergodicity of the Iterated
+           Conditional SMC and Geometric Ergodicity of Particle Gibbs Samplers.
+        """
+
+        def draw(d: int, conditional: Conditional, params: Tensor) -> Tensor:
+            return conditional.sample(params, generator)
+
+        parts = []
+        for rows in torch.arange(len(x), device=x.device).split(_LANES // _TRAIN_DRAWS):
+            lanes = torch.cat([filled[rows], x[rows].repeat(_TRAIN_DRAWS - 1, 1)])
+            known = ~x[rows].isnan().repeat(_TRAIN_DRAWS, 1)
+            outside = None if context is None else context[rows]
+            if outside is not None:
+                outside = outside.repeat(_TRAIN_DRAWS, 1)
+            lanes, log_w = self.completed(e, lanes, known, draw, outside)
+            u = torch.rand(
+                len(rows), generator=generator, dtype=torch.float64, device=x.device
+            )
+            chosen = drawn_index(log_w.view(_TRAIN_DRAWS, -1).T, u)
+            parts.append(lanes[chosen * len(rows) + torch.arange(len(rows)).to(chosen)])
+        return torch.cat(parts) if parts else filled
+
+
+def log_mean(log_w: Tensor) -> tuple[Tensor, Tensor]:
+    """log of the mean of w (E, J, n) and its standard deviation, both (n,).
+
+    The draws of each of E members are J independent ones: the mean w̄ has the variance
+    Σ_e s_e² / (E² J), and its logarithm, to first order, that over w̄².
+    """
+    E, J, _ = log_w.shape
+    largest = log_w.amax((0, 1)).nan_to_num(neginf=0.0)
+    w = (log_w - largest).exp()
+    mean = w.mean((0, 1))
+    std = (w.var(1).sum(0) / J).sqrt() / E
+    relative = torch.where(mean > 0.0, std / mean, 0.0)
+    return mean.log() + largest, relative
+
+
+def _rows_of(context: Tensor | None, rows: Tensor) -> Tensor | None:
+    return None if context is None else context[rows]
