@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import torch
 from torch import Tensor
 
@@ -59,7 +57,7 @@ class CompletedRows(TensorRows):
         index: Tensor,
         size: int | None = None,
         generator: torch.Generator | None = None,
-    ) -> Sequence[TensorBatch]:
+    ) -> list[TensorBatch]:
         if generator is not None:
             self._redraw(index, generator)
         return super().batches(index, size, generator)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from itertools import accumulate
 
 import torch
 from torch import Tensor
@@ -50,7 +49,8 @@ class EstimateModule(DensityModule):
         input_dropout: float = 0.0,
     ):
         super().__init__(network, blocks, residuals, input_dropout)
-        for conditional in self.conditionals:
+        self.n_uniforms = []  # by column
+        for conditional in self._column_conditionals():
             if conditional.n_uniforms is None:
                 raise ValueError(
                     "missing='estimate' needs conditionals whose draws are made of "
@@ -58,6 +58,7 @@ class EstimateModule(DensityModule):
                     "how to: define n_uniforms and from_uniforms(params, u), or fit "
                     "with ordering='agnostic'."
                 )
+            self.n_uniforms.append(conditional.n_uniforms)
 
     @torch.no_grad()
     def estimate(
@@ -68,10 +69,11 @@ class EstimateModule(DensityModule):
         n_draws: int,
         seed: int,
     ) -> tuple[Tensor, Tensor]:
-        """log p̂ of what is known of rows (n, D), NaN elsewhere, and its deviation, (n,).
+        """log p̂ of what is known of rows (n, D), and its standard deviation: both (n,).
 
-        The deviation is 0 where the score is exact. The same uniforms make the draws of
-        all rows, so that a row scores the same whatever comes with it.
+        Missing cells are NaN; the deviation is 0 where the score is exact. The same
+        uniforms make the draws of all rows, so that a row scores the same whatever
+        comes with it.
         """
         log_p = self.log_prob(x.nan_to_num(nan=0.0), context)
         std = torch.zeros_like(log_p)
@@ -88,10 +90,9 @@ class EstimateModule(DensityModule):
 
     def _uniforms(self, n_draws: int, seed: int, device: torch.device) -> Tensor:
         """What the draws of all members are made of, (E, J, Σ n_uniforms)."""
-        n = sum(c.n_uniforms for c in self._column_conditionals())
         # Made on the CPU: scores are the same on every device.
         generator = torch.Generator("cpu").manual_seed(seed)
-        shape = (self.n_orderings, n_draws, n)
+        shape = (self.n_orderings, n_draws, sum(self.n_uniforms))
         u = torch.rand(shape, generator=generator, dtype=torch.float64, device="cpu")
         return u.to(device)
 
@@ -108,11 +109,10 @@ class EstimateModule(DensityModule):
     ) -> Tensor:
         """log w_ej of rows (n, D) by the e-th member's uniforms (J, U): (J, n)."""
         n_draws, n = len(u), len(x)
-        ends = list(accumulate(c.n_uniforms for c in self._column_conditionals()))
+        by_column = u.T.split(self.n_uniforms)
 
         def draw(d: int, conditional: Conditional, params: Tensor) -> Tensor:
-            of_column = u.T[ends[d] - conditional.n_uniforms : ends[d]]
-            shared = of_column.repeat_interleave(n, -1).unsqueeze(-1)
+            shared = by_column[d].repeat_interleave(n, -1).unsqueeze(-1)
             return conditional.from_uniforms(params, shared)
 
         lanes = x.repeat(n_draws, 1)
@@ -124,6 +124,7 @@ class EstimateModule(DensityModule):
         _, log_w = self.completed(e, lanes, known, draw, context, end)
         return log_w.view(n_draws, n)
 
+    @torch.no_grad()
     def completed(
         self,
         e: int,
@@ -160,7 +161,7 @@ class EstimateModule(DensityModule):
         return x, log_w
 
     def validation_score(self, x: Tensor, context: Tensor | None = None) -> Tensor:
-        """log p̂_e of what is known, (E, n, D) -> (E, n), by the same draws each time."""
+        """log p̂_e of what is known by the same draws each time, (E, n, D) -> (E, n)."""
         scores = self.member_log_prob(x.nan_to_num(nan=0.0), context)
         if not x.isnan().any():
             return scores
@@ -173,7 +174,6 @@ class EstimateModule(DensityModule):
                 scores[e, some] = log_w.logsumexp(0) - math.log(_VALID_DRAWS)
         return scores
 
-    @torch.no_grad()
     def redrawn(
         self,
         e: int,
