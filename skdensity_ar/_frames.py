@@ -193,8 +193,9 @@ def not_finite(found: str, name: Hashable) -> str:
 def missing_value(name: Hashable) -> str:
     return (
         f"Input X contains NaN (missing values) in column {name!r}, of which "
-        "ordering='agnostic' knows the exact probability of what is there; fit so, "
-        "drop such rows, or fill them with sklearn.impute."
+        "ordering='agnostic' knows the exact probability of what is there, and "
+        "missing='estimate' estimates it for other orderings; fit so, drop such rows, "
+        "or fill them with sklearn.impute."
     )
 
 

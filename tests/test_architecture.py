@@ -21,6 +21,7 @@ MIDDLE = {
     "_bijections",
     "_bounds",
     "_columns",
+    "_completed",
     "_device",
     "_frames",
     "_gaussian",
@@ -32,7 +33,7 @@ MIDDLE = {
     "_training",
     "_validation",
 }
-MODEL = TORCH_SIDE | {"_agnostic", "_module"}
+MODEL = TORCH_SIDE | {"_agnostic", "_estimate", "_module"}
 PUBLIC = {"estimators", "datasets", "plotting"}
 ALLOWED: dict[str, set[str]] = {
     "networks": set(),
@@ -41,6 +42,7 @@ ALLOWED: dict[str, set[str]] = {
     "_module": TORCH_SIDE | {"_residuals"},
     "_gaussian": {"conditionals"},
     "_agnostic": TORCH_SIDE | {"_gaussian", "_module"},
+    "_estimate": TORCH_SIDE | {"_module", "_residuals"},
     "_bijections": set(),
     "_bounds": set(),
     "_frames": set(),
@@ -49,6 +51,7 @@ ALLOWED: dict[str, set[str]] = {
     "_random": set(),
     "_validation": {"_frames"},
     "_training": MODEL,
+    "_completed": {"_estimate", "_training"},
     "_innovations": {"conditionals"},
     "_sequences": MODEL | {"_innovations", "_training"},
     "_persistence": MODEL | (MIDDLE - {"_persistence"}),
@@ -71,6 +74,8 @@ FORBIDDEN: dict[str, set[str]] = {
     "networks": {"sklearn", "pandas"},
     "conditionals": {"sklearn", "pandas"},
     "_agnostic": {"sklearn", "pandas"},
+    "_completed": {"sklearn", "pandas"},
+    "_estimate": {"sklearn", "pandas"},
     "_gaussian": {"sklearn", "pandas"},
     "_module": {"sklearn", "pandas"},
     "_training": {"sklearn", "pandas"},

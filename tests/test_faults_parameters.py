@@ -48,6 +48,8 @@ WRONG = {
     "ordering": ["sorted", 3, None, 0.5],
     "n_orderings": NO_COUNT,
     "n_networks": NO_COUNT,
+    "missing": ["impute", "Exact", None, np.nan],
+    "n_draws": [1, *NO_COUNT],
     "handle_unknown": ["ignore", None, True],
     "bounds": ["auto", 3, (0.0, 1.0), [(0.0, 1.0)]],
     "atoms": ["auto", 0.0, [0.0]],

@@ -12,7 +12,13 @@ from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
 
 from skdensity_ar._device import threads_for
-from skdensity_ar._frames import column_dtype, column_values, rows_of, with_cells
+from skdensity_ar._frames import (
+    column_dtype,
+    column_values,
+    missing_cells,
+    rows_of,
+    with_cells,
+)
 from skdensity_ar._random import make_generator
 from skdensity_ar._validation import check_count
 from skdensity_ar.estimators._base import BaseAutoregressiveDensity
@@ -54,9 +60,19 @@ class ConditionalQueries(BaseAutoregressiveDensity):
         remainder : ndarray of shape (n_samples,)
             What was shared out among the cells of a row, at least 0. Only with
             return_remainder=True.
+
+        Raises
+        ------
+        ValueError
+            If cells are missing with missing="estimate": an estimate has no shares.
         """
         check_is_fitted(self)
         X, _ = self._read(X, reset=False, columns=self.columns_)
+        if self._is_estimate and missing_cells(X).any():
+            raise ValueError(
+                "score_features knows no shares of an estimate: rows with missing cells "
+                "need ordering='agnostic'; leave them out, or fit with it."
+            )
         out = np.empty(X.shape)
         remainder = np.empty(X.shape[0])
         for begin, codes, x, cells in self._blocks_of(X, context):

@@ -55,6 +55,7 @@ CHECKED = [
     *(RNADEDensity(conditional=c, **TINY) for c in ("auto", *MIXTURES)),
 ]
 AGNOSTIC = [c(ordering="agnostic", **TINY) for c in (NADEDensity, MADEDensity)]
+ESTIMATING = [c(missing="estimate", n_draws=5, **TINY) for c in DENSITIES]
 BINARY = [c(conditional="bernoulli", **TINY) for c in (NADEDensity, MADEDensity)]
 
 
@@ -65,7 +66,7 @@ def checks_of(densities):
             estimator,
             check,
             id=f"{type(density).__name__}-{density.ordering}-{density.conditional}-"
-            f"{check.func.__name__}",
+            f"{density.missing}-{check.func.__name__}",
         )
         for density in densities
         for estimator, check in estimator_checks_generator(density)
@@ -100,7 +101,7 @@ def checks_as_intended(monkeypatch, request):
 
 # It leaves nine rows with a weight, of which none validate: a warning says so.
 @pytest.mark.filterwarnings("ignore:X has 9 rows, too few:UserWarning")
-@pytest.mark.parametrize(("estimator", "check"), checks_of([*CHECKED, *AGNOSTIC]))
+@pytest.mark.parametrize(("estimator", "check"), checks_of([*CHECKED, *AGNOSTIC, *ESTIMATING]))
 def test_check_estimator(estimator, check, checks_as_intended, monkeypatch):
     if estimator.__sklearn_tags__().input_tags.categorical:
         heed_the_tags(estimator, check, monkeypatch)
@@ -142,7 +143,8 @@ def test_check_estimator_on_binary_data(
 @pytest.mark.parametrize("cls", [NADEDensity, MADEDensity, RNADEDensity])
 def test_the_tags_say_whether_cells_may_be_missing(cls):
     assert not cls().__sklearn_tags__().input_tags.allow_nan
-    assert cls(ordering="agnostic").__sklearn_tags__().input_tags.allow_nan
+    for how in ({"ordering": "agnostic"}, {"missing": "estimate"}):
+        assert cls(**how).__sklearn_tags__().input_tags.allow_nan
 
 
 def test_the_tags_say_what_X_may_hold():
@@ -174,6 +176,8 @@ OWN = {
     "tied",
     "compile",
     "n_networks",
+    "missing",
+    "n_draws",
     "recurrent_layer_sizes",
     "cell",
     "context_to",
@@ -215,7 +219,7 @@ def test_shared_parameters_have_one_name_order_and_default():
         for cls in EVERY
     ]
     assert all(others == shared[0] for others in shared)
-    assert len(shared[0]) == len(MADEDensity._parameter_constraints) - 7
+    assert len(shared[0]) == len(MADEDensity._parameter_constraints) - 9
     for cls in EVERY:  # the others lead
         names = list(signature(cls))
         own = [name for name in names if name in OWN]
