@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from skdensity_ar._gaussian import Gaussian
 from skdensity_ar._module import DensityModule
+from skdensity_ar._predictive import Predictive
 from skdensity_ar.conditionals import Conditional
 from skdensity_ar.networks import EoNADE
 
@@ -191,6 +192,17 @@ class AgnosticModule(DensityModule):
         return self.log_prob(x, context, known=known, given=known & given)
 
     def predictive(
+        self, x: Tensor, d: int, context: Tensor | None = None
+    ) -> Predictive:
+        """p(x_d | all others that are known), NaN where they are not; float64."""
+        known = known_cells(x)
+        known[:, d] = False
+        params = self.cell_params(x, known, context)
+        conditional, params = self.of_column(params, d)
+        weights = params.new_full(params.shape[:-1], 1.0 / len(params)).double()
+        return Predictive([conditional] * len(params), params.double(), weights)
+
+    def cell_params(
         self, x: Tensor, known: Tensor, context: Tensor | None = None
     ) -> Tensor:
         """Parameters of every cell given those known (n, D), by network, (E, n, P).

@@ -107,7 +107,7 @@ class RealColumn(Column):
     interval : OpenInterval
         Where all values lie that are no atoms.
     atoms : tuple of float
-        Values that have mass.
+        Values that have mass, in rising order.
     """
 
     center: float = 0.0
@@ -120,6 +120,16 @@ class RealColumn(Column):
         where = f" on {self.interval}" if self.interval.is_bounded else ""
         atoms = f" + counting at {list(self.atoms)}" if self.atoms else ""
         return f"Lebesgue{where}{atoms}"
+
+    @property
+    def places(self) -> tuple[float, ...]:
+        """Where the atoms lie among the codes of the others."""
+        atoms = np.array(self.atoms)
+        places = np.where(atoms <= self.interval.low, -np.inf, np.inf)
+        inside = self.interval.holds(atoms)
+        y = self.interval.to_line(atoms[inside])
+        places[inside] = (y - self.center) / self.scale
+        return tuple(places.tolist())
 
     def transform(self, values: np.ndarray) -> np.ndarray:
         numbers = _numbers(values, self.name)
@@ -170,7 +180,7 @@ class RealColumn(Column):
 
 @dataclass
 class ConstantColumn(Column):
-    """0 for the one value seen, 1 for any other."""
+    """0 for the one value seen, -1 for any below it, 1 for any above."""
 
     value: float = 0.0
 
@@ -179,7 +189,8 @@ class ConstantColumn(Column):
         return f"counting at [{self.value}]"
 
     def transform(self, values: np.ndarray) -> np.ndarray:
-        return (_numbers(values, self.name) != self.value).astype(np.float64)
+        values = _numbers(values, self.name)
+        return (values > self.value) - (values < self.value).astype(np.float64)
 
     def inverse(self, codes: np.ndarray) -> np.ndarray:
         return np.full(len(codes), self.value)
@@ -303,7 +314,7 @@ class Columns:
     @property
     def linear(self) -> list[int]:
         """Those of them that a linear prediction may be of: all without atoms."""
-        return [j for j in self.real if not self.columns[j].spec.n_atoms]
+        return [j for j in self.real if not self.columns[j].spec.atoms]
 
     @property
     def mixtures(self) -> list[int]:
@@ -363,7 +374,7 @@ class Columns:
     def check_constants(self, codes: np.ndarray) -> None:
         """Refuse validation rows that no density with a point mass could score."""
         for j, column in enumerate(self.columns):
-            if isinstance(column, ConstantColumn) and (codes[:, j] > 0.0).any():
+            if isinstance(column, ConstantColumn) and (np.abs(codes[:, j]) > 0.0).any():
                 raise ValueError(
                     f"X_val has other values than {column.value} in column "
                     f"{column.name!r}, which is constant in X: every score of X_val "
@@ -530,7 +541,7 @@ def _interval(pair: Any, name: Hashable) -> OpenInterval:
 def _atoms(values: Any, name: Hashable) -> tuple[float, ...]:
     listed = [values] if isinstance(values, Real) else values
     try:
-        atoms = tuple(float(v) for v in listed if isinstance(v, Real))
+        atoms = tuple(sorted(float(v) for v in listed if isinstance(v, Real)))
         if 0 < len(set(atoms)) == len(listed) and np.isfinite(atoms).all():
             return atoms
     except TypeError:
@@ -693,7 +704,7 @@ def _fit_real(conditional, values, name, asked, levels) -> Column:
     else:
         column.center, column.scale = _center_and_scale(y)
     floor = max(SCALE_FLOOR, _standardised_step(others, column) / np.sqrt(12.0))
-    column.spec = ColumnSpec(scale_floor=float(floor), n_atoms=len(atoms))
+    column.spec = ColumnSpec(scale_floor=float(floor), atoms=column.places)
     return column
 
 

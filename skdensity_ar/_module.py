@@ -10,6 +10,7 @@ from typing import Any, ClassVar, Literal
 import torch
 from torch import Tensor, nn
 
+from skdensity_ar._predictive import Predictive
 from skdensity_ar._residuals import Residuals
 from skdensity_ar.conditionals import Conditional
 from skdensity_ar.networks import Dropout, Network
@@ -159,6 +160,32 @@ class DensityModule(nn.Module):
         if self.residuals is None:
             return log_p
         return log_p - self.residuals.s.log().unsqueeze(-2)
+
+    def predictive(
+        self, x: Tensor, d: int, context: Tensor | None = None
+    ) -> Predictive:
+        """p(x_d | all others) of a column that every ordering visits last, float64.
+
+        By members Σ_e p_e(others) p_e(x_d | others) / Σ_e p_e(others), of rows (n, D).
+        Whatever stands in column d is not looked at.
+        """
+        x = x.index_fill(-1, torch.tensor([d], device=x.device), 0.0)
+        z = x if self.residuals is None else self.residuals(x)
+        params = self.network(self.encode(z), context)
+        log_p = self.log_conditionals(params, z).double()
+        if self.residuals is not None:
+            log_p = log_p - self.residuals.s.double().log().unsqueeze(-2)
+        log_p[..., d] = 0.0
+        weights = log_p.sum(-1).softmax(0).unsqueeze(-1)
+        members = range(self.n_orderings)
+        conditionals = [self._column_conditionals(e)[d] for e in members]
+        _, params = self.of_column(params, d)
+        of_x = (conditionals, params.double(), weights)
+        if self.residuals is None or not self.residuals.B[:, d].any():
+            return Predictive(*of_x)
+        shift = torch.stack([self.residuals.predicted(x, e, d) for e in members])
+        scale = self.residuals.s[:, None, [d]].double().expand_as(weights)
+        return Predictive(*of_x, shift.double().unsqueeze(-1), scale)
 
     def loss(
         self,

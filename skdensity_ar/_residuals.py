@@ -74,15 +74,15 @@ class Residuals(nn.Module):
     def z_of(self, x: Tensor, e: int, d: int) -> Tensor:
         if not self.B[e, d].any():
             return x[:, d]
-        z_d = (x[:, d] - self._predicted(x, e, d)) / self.s[e, d]
+        z_d = (x[:, d] - self.predicted(x, e, d)) / self.s[e, d]
         return z_d.clamp(-FARTHEST, FARTHEST)
 
     def x_of(self, z_d: Tensor, x: Tensor, e: int, d: int) -> Tensor:
         if not self.B[e, d].any():
             return z_d
-        return self._predicted(x, e, d) + self.s[e, d] * z_d
+        return self.predicted(x, e, d) + self.s[e, d] * z_d
 
-    def _predicted(self, x: Tensor, e: int, d: int) -> Tensor:
+    def predicted(self, x: Tensor, e: int, d: int) -> Tensor:
         return self.a[e, d] + compress(x) @ self.B[e, d]
 
 

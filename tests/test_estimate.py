@@ -1,4 +1,4 @@
-"""What is known of a row under a fixed ordering: the estimate, its error, completion."""
+"""What is known of a row in a fixed ordering: the estimate, its error, completion."""
 
 import itertools
 import math

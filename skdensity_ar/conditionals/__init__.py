@@ -18,6 +18,7 @@ from skdensity_ar.conditionals._mixtures import (
     LogisticMixture,
     Mixture,
     compress,
+    halved,
 )
 from skdensity_ar.conditionals._point_mass import PointMass
 from skdensity_ar.conditionals._rounded import Count, Ordinal
@@ -56,4 +57,5 @@ __all__ = [
     "code_of_atom",
     "compress",
     "drawn_index",
+    "halved",
 ]

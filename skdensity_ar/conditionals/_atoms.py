@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Self
 
 import torch
 from torch import Tensor
 
-from skdensity_ar.conditionals._base import Conditional
+from skdensity_ar.conditionals._base import Conditional, average
 from skdensity_ar.conditionals._categorical import drawn_index
 
 # Atom k has the code `ATOM` + k 2²³, which float32 holds exactly and nothing else has:
 # the other values of such a column are held within ± `BESIDE_ATOMS`.
 ATOM, _STEP = 2.0**46, 2.0**23
 BESIDE_ATOMS = ATOM / 2.0
+
+# Quantiles of the other values are taken within (this, 1 - this): rounding of masses
+# must not ask for those at 0 or 1.
+_EDGE = 1e-15
 
 
 class WithAtoms(Conditional):
@@ -28,16 +33,20 @@ class WithAtoms(Conditional):
     ----------
     others : Conditional
         f.
-    n_atoms : int
-        J.
+    places : sequence of float
+        Where the J atoms lie among the others, in rising order; -inf and inf for those
+        beyond them.
     """
 
     support = "real"
+    places: Tensor  # (J, 1)
 
-    def __init__(self, others: Conditional, n_atoms: int):
+    def __init__(self, others: Conditional, places: Sequence[float]):
         super().__init__()
         self.others = others
-        self.n_atoms = n_atoms
+        self.n_atoms = n_atoms = len(places)
+        at = torch.tensor(places, dtype=torch.float64, device="cpu").unsqueeze(-1)
+        self.register_buffer("places", at)
         self.n_inputs = others.n_inputs + n_atoms
         self.n_params = others.n_params + n_atoms + 1
         if others.n_uniforms is not None:
@@ -92,6 +101,46 @@ class WithAtoms(Conditional):
         part = drawn_index(logits, u)
         return self._value(part, x.clamp(-BESIDE_ATOMS, BESIDE_ATOMS))
 
+    def cdf(self, params: Tensor, x: Tensor) -> Tensor:
+        """As in `Conditional`, of single values where these are atoms."""
+        logits, of_others = self.split(params)
+        pi, atom = logits.softmax(-1), atom_of(x)
+        places = self.places.flatten().to(x.dtype)
+        is_atom = atom >= 0
+        place = torch.where(is_atom, places[atom.clamp(min=0)], x)
+        k = torch.arange(self.n_atoms, device=x.device)
+        up_to = torch.where(
+            is_atom.unsqueeze(-1), k <= atom.unsqueeze(-1), places <= x.unsqueeze(-1)
+        )
+        rest = pi[..., 0] * self.others.cdf(of_others, place)
+        return (pi[..., 1:] * up_to).sum(-1) + rest
+
+    def quantile(
+        self, params: Tensor, q: float | Tensor, weights: Tensor | None = None
+    ) -> Tensor:
+        logits, of_others = self.split(params)
+        q = torch.as_tensor(q, dtype=params.dtype, device=params.device)
+        q = q.expand(params.shape[1:-1])
+        if weights is None:
+            weights = torch.full_like(logits[..., 0], 1.0 / len(logits))
+        parts = logits.softmax(-1) * weights.unsqueeze(-1)  # they sum to 1
+        masses, of_member = parts[..., 1:].sum(0), parts[..., 0]
+        # Atoms that have all of their mass below, and the next, if it reaches q.
+        n_below, below, reached = torch.zeros_like(q), torch.zeros_like(q), q < 0.0
+        for k in range(self.n_atoms):
+            code = torch.full_like(q, code_of_atom(k))
+            up_to = average(self.cdf(params, code.expand(logits.shape[:-1])), weights)
+            is_below = up_to < q
+            n_below = n_below + is_below
+            below = below + torch.where(is_below, masses[..., k], 0.0)
+            starts = up_to - masses[..., k]
+            reached = reached | (~is_below & (starts < q))
+        share = of_member.sum(0)
+        inside = ((q - below) / share).clamp(_EDGE, 1.0 - _EDGE)
+        x = self.others.quantile(of_others, inside, of_member / share)
+        x = x.clamp(-BESIDE_ATOMS, BESIDE_ATOMS)
+        return torch.where(reached, code_of_atom(n_below), x)
+
     def center(self, params: Tensor, kind: str) -> Tensor:
         """The likeliest of the atoms and the others; of the others as `kind` says."""
         logits, of_others = self.split(params)
@@ -118,7 +167,7 @@ class WithAtoms(Conditional):
         return self._of(self.others.with_frequencies(n_frequencies))
 
     def _of(self, others: Conditional) -> Self:
-        return type(self)(others, self.n_atoms)
+        return type(self)(others, self.places.flatten().tolist()).to(self.places.device)
 
     def _others_of(self, x: Tensor) -> Tensor:
         """Of one column (..., n, 1) the rows with other values, the same for all."""

@@ -28,8 +28,10 @@ class ColumnSpec:
         What standardises integers, which come as they are: (x - center) / scale.
     first : float
         The smallest integer that can be.
-    n_atoms : int
-        Single values of a real column that have mass.
+    atoms : tuple of float
+        Where single values of a real column lie that have mass, in rising order, in
+        the units of the standardised column; -inf and inf for those on a bound or
+        beyond it.
     """
 
     n_categories: int = 0
@@ -38,7 +40,7 @@ class ColumnSpec:
     center: float = 0.0
     scale: float = 1.0
     first: float = 0.0
-    n_atoms: int = 0
+    atoms: tuple[float, ...] = ()
 
 
 class Conditional(nn.Module):
@@ -109,6 +111,23 @@ class Conditional(nn.Module):
         """
         raise NotImplementedError
 
+    def cdf(self, params: Tensor, x: Tensor) -> Tensor:
+        """P(X ≤ x | params), (..., D, n_params), (..., D) -> (..., D).
+
+        Of values that have an order.
+        """
+        raise NotImplementedError
+
+    def quantile(
+        self, params: Tensor, q: float | Tensor, weights: Tensor | None = None
+    ) -> Tensor:
+        """The least x of P(X ≤ x) ≥ q, (E, ..., D, n_params) -> (..., D).
+
+        Of the average of E densities, by equal weights or those given, (E, ..., D).
+        q is a number in (0, 1), or one for each value (..., D).
+        """
+        raise NotImplementedError
+
     def center(self, params: Tensor, kind: str) -> Tensor:
         """What stands for a value that is not known, (E, ..., D, n_params) -> (..., D).
 
@@ -157,3 +176,8 @@ class Conditional(nn.Module):
                     buffer = buffer[member % len(buffer)]
             one._buffers[name] = buffer
         return one
+
+
+def average(values: Tensor, weights: Tensor | None) -> Tensor:
+    """Mean over the first axis, by equal weights or those given."""
+    return values.mean(0) if weights is None else (values * weights).sum(0)

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import logsigmoid
 
-from skdensity_ar.conditionals._base import Conditional
+from skdensity_ar.conditionals._base import Conditional, average
 
 
 class Bernoulli(Conditional):
@@ -24,6 +24,16 @@ class Bernoulli(Conditional):
     def from_uniforms(self, params: Tensor, u: Tensor) -> Tensor:
         p = params.squeeze(-1).sigmoid()
         return torch.lt(u[0], p, out=torch.empty_like(p))
+
+    def cdf(self, params: Tensor, x: Tensor) -> Tensor:
+        p_0 = (-params.squeeze(-1)).sigmoid()
+        return torch.where(x < 1.0, torch.where(x < 0.0, 0.0, p_0), 1.0)
+
+    def quantile(
+        self, params: Tensor, q: float | Tensor, weights: Tensor | None = None
+    ) -> Tensor:
+        p_0 = average((-params.squeeze(-1)).sigmoid(), weights)
+        return (p_0 < q).to(params.dtype)
 
     def center(self, params: Tensor, kind: str) -> Tensor:
         return (params.squeeze(-1).sigmoid().mean(0) > 0.5).to(params.dtype)

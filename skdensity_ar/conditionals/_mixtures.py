@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import softplus
 
-from skdensity_ar.conditionals._base import ColumnSpec, Conditional
+from skdensity_ar.conditionals._base import ColumnSpec, Conditional, average
 from skdensity_ar.conditionals._categorical import drawn_index
 from skdensity_ar.conditionals._mixture_kernel import MixtureLogProb, mixture_log_prob
 from skdensity_ar.conditionals._mixture_start import start_of_column, unit_of_column
@@ -206,7 +206,6 @@ class Mixture(Conditional):
         return CAUCHY.log_prob(x) + math.log(self.background or 1.0)
 
     def cdf(self, params: Tensor, x: Tensor) -> Tensor:
-        """P(X ≤ x | params), (..., D, n_params), (..., D) -> (..., D)."""
         z_alpha, mu, sigma = self.split(params)
         z = (x.unsqueeze(-1) - mu) / sigma
         cdf = (z_alpha.softmax(-1) * self.kernel.cdf(z)).sum(-1)
@@ -240,23 +239,18 @@ class Mixture(Conditional):
             highest = torch.maximum(log_p, highest)
         return best
 
-    def quantile(self, params: Tensor, q: float) -> Tensor:
-        """Of the average of E densities, (E, ..., D, n_params) -> (..., D)."""
+    def quantile(
+        self, params: Tensor, q: float | Tensor, weights: Tensor | None = None
+    ) -> Tensor:
         _, mu, sigma = self.split(params)
         axes = (0, -1)
         # Beyond every component and that quantile of the background the cdf is less
         # than q, or more.
-        far = CAUCHY.quantile(torch.tensor(q, dtype=params.dtype, device=params.device))
+        q = torch.as_tensor(q, dtype=params.dtype, device=params.device)
+        far = CAUCHY.quantile(q)
         low = (mu - _FAR_OUT * sigma).amin(axes).minimum(far)
         high = (mu + _FAR_OUT * sigma).amax(axes).maximum(far)
-        for _ in range(_HALVINGS):
-            middle = 0.5 * (low + high)
-            below = self.cdf(params, middle).mean(0) < q
-            low, high = (
-                torch.where(below, middle, low),
-                torch.where(below, high, middle),
-            )
-        return 0.5 * (low + high)
+        return halved(lambda x: average(self.cdf(params, x), weights) < q, low, high)
 
     def adapted(self, x: Tensor) -> Mixture:
         one = self._replaced()
@@ -308,6 +302,15 @@ class LogisticMixture(Mixture):
     """Mixture of logistic densities: f(z) = exp(-z) / (1 + exp(-z))²."""
 
     kernel = LOGISTIC
+
+
+def halved(is_below: Callable[[Tensor], Tensor], low: Tensor, high: Tensor) -> Tensor:
+    """Where between low and high numbers cease to be below what is looked for."""
+    for _ in range(_HALVINGS):
+        middle = 0.5 * (low + high)
+        below = is_below(middle)
+        low, high = torch.where(below, middle, low), torch.where(below, high, middle)
+    return 0.5 * (low + high)
 
 
 def compress(x: Tensor) -> Tensor:

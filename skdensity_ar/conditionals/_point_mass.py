@@ -24,6 +24,14 @@ class PointMass(Conditional):
     def from_uniforms(self, params: Tensor, u: Tensor) -> Tensor:
         return params.new_zeros(params.shape[:-1])
 
+    def cdf(self, params: Tensor, x: Tensor) -> Tensor:
+        return (x >= 0.0).to(x.dtype) + params.sum(-1)
+
+    def quantile(
+        self, params: Tensor, q: float | Tensor, weights: Tensor | None = None
+    ) -> Tensor:
+        return params.new_zeros(params.shape[1:-1])
+
     def center(self, params: Tensor, kind: str) -> Tensor:
         return params.new_zeros(params.shape[1:-1])
 

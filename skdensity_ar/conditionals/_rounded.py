@@ -145,15 +145,15 @@ class Rounded(Conditional):
         return self.spread.reciprocal().to(like.dtype)
 
     def cdf(self, params: Tensor, x: Tensor) -> Tensor:
-        """P(X ≤ x | params), (..., D, n_params), (..., D) -> (..., D)."""
         k = x.floor()
         cdf = self.mixture.cdf(params, self._standardised(k + 0.5))
         cdf = cdf.masked_fill(k < self.first.to(x.dtype), 0.0)
         return cdf.masked_fill(k >= self.last.to(x.dtype), 1.0)
 
-    def quantile(self, params: Tensor, q: float) -> Tensor:
-        """Of the average of E masses, (E, ..., D, n_params) -> (..., D)."""
-        z = self.mixture.quantile(params, q)
+    def quantile(
+        self, params: Tensor, q: float | Tensor, weights: Tensor | None = None
+    ) -> Tensor:
+        z = self.mixture.quantile(params, q, weights)
         return self._clamped((self._integers(z) - 0.5).ceil())
 
     def from_uniforms(self, params: Tensor, u: Tensor) -> Tensor:
@@ -234,6 +234,10 @@ class Ordinal(Rounded):
     def log_prob(self, params: Tensor, x: Tensor) -> Tensor:
         seen = super().log_prob(params, self._clamped(x)) + math.log1p(-UNSEEN_MASS)
         return seen.masked_fill(self._is_unseen(x), math.log(UNSEEN_MASS))
+
+    def cdf(self, params: Tensor, x: Tensor) -> Tensor:
+        """As in `Conditional`, of the levels seen; NaN for one that has no place."""
+        return super().cdf(params, x).masked_fill(self._is_unseen(x), torch.nan)
 
     def _is_unseen(self, x: Tensor) -> Tensor:
         return x > self.last.to(x.dtype)

@@ -27,15 +27,15 @@ def conditional_blocks(
     groups: dict[tuple, list[int]] = {}
     for d, column in enumerate(columns.columns):
         spec = column.spec
-        alone = d if spec.n_atoms else None
+        alone = d if spec.atoms else None
         key = (column.conditional, spec.n_categories, len(spec.shares), alone)
         groups.setdefault(key, []).append(d)
     blocks = []
     for (cls, *_), members in groups.items():
         specs = [columns.columns[d].spec for d in members]
         conditional = cls.for_columns(specs, n_components=n_components)
-        if specs[0].n_atoms:
-            conditional = WithAtoms(conditional, specs[0].n_atoms)
+        if specs[0].atoms:
+            conditional = WithAtoms(conditional, specs[0].atoms)
         conditional = conditional.with_frequencies(n_frequencies).to(device)
         blocks.append((conditional, members))
     return blocks

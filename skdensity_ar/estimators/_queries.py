@@ -19,8 +19,10 @@ from skdensity_ar._frames import (
     rows_of,
     with_cells,
 )
+from skdensity_ar._predictive import Predictive
 from skdensity_ar._random import make_generator
-from skdensity_ar._validation import check_count
+from skdensity_ar._validation import check_columns, check_count
+from skdensity_ar.conditionals import Conditional
 from skdensity_ar.estimators._base import BaseAutoregressiveDensity
 
 # Numbers made while a block of rows is scored.
@@ -70,8 +72,8 @@ class ConditionalQueries(BaseAutoregressiveDensity):
         X, _ = self._read(X, reset=False, columns=self.columns_)
         if self._is_estimate and missing_cells(X).any():
             raise ValueError(
-                "score_features knows no shares of an estimate: rows with missing cells "
-                "need ordering='agnostic'; leave them out, or fit with it."
+                "score_features knows no shares of an estimate: rows with missing "
+                "cells need ordering='agnostic'; leave them out, or fit with it."
             )
         out = np.empty(X.shape)
         remainder = np.empty(X.shape[0])
@@ -89,6 +91,131 @@ class ConditionalQueries(BaseAutoregressiveDensity):
             shares += self.columns_.log_jacobians(codes)
             out[rows] = np.where(known, shares, 0.0)
         return (out, remainder) if return_remainder else out
+
+    @torch.no_grad()
+    def cdf(self, X, column, *, context=None) -> np.ndarray:
+        """Probability that a column is at most what it is, given the others.
+
+        P(X_d ≤ x_d | the other cells of the row). With ordering="agnostic" of any
+        column, given those cells that are known, as the average of the networks says;
+        otherwise of one that comes last in every ordering, given all others.
+
+        Parameters
+        ----------
+        X : array-like or frame of shape (n_samples, n_features)
+            Rows with the columns of `fit`.
+        column : hashable or int
+            Name or index of the column: any but a categorical one, whose values have
+            no order.
+        context : as in `fit`, default=None
+            One for each row, of a density fitted with contexts.
+
+        Returns
+        -------
+        cdf : ndarray of shape (n_samples,)
+            NaN where x_d is missing, or a level not seen in `fit`. If the density is
+            right, it is uniform on [0, 1] for a real column (the probability integral
+            transform).
+
+        Raises
+        ------
+        ValueError
+            For a column without an order, or one that others come after.
+        """
+        d, out = self._column_asked(column, "cdf"), []
+        for codes, predictive in self._predictives(X, d, context):
+            x_d = torch.as_tensor(codes[:, d]).to(predictive.params)
+            cdf = predictive.cdf(x_d.nan_to_num(nan=0.0))
+            out.append(cdf.masked_fill(x_d.isnan(), torch.nan).cpu().numpy())
+        return np.concatenate(out)
+
+    @torch.no_grad()
+    def quantile(self, X, column, q, *, context=None) -> np.ndarray:
+        """Quantiles of a column given the others.
+
+        The least x of P(X_d ≤ x | the other cells of the row) ≥ q; of which columns,
+        and given which cells, as in `cdf`.
+
+        Parameters
+        ----------
+        X : array-like or frame of shape (n_samples, n_features)
+            Rows with the columns of `fit`; what stands in the column itself, also
+            NaN, is not looked at.
+        column : hashable or int
+            Name or index of the column.
+        q : float or sequence of float
+            Probabilities between 0 and 1, both excluded.
+        context : as in `fit`, default=None
+            One for each row, of a density fitted with contexts.
+
+        Returns
+        -------
+        quantiles : ndarray of shape (n_samples,) or (n_samples, len(q))
+            In the units of X; of levels the labels.
+
+        Raises
+        ------
+        ValueError
+            As `cdf`, and for a q outside of (0, 1).
+        """
+        d = self._column_asked(column, "quantile")
+        probabilities = np.asarray(q, dtype=np.float64)
+        inside = (probabilities > 0.0) & (probabilities < 1.0)
+        if probabilities.ndim > 1 or not inside.all():
+            raise ValueError(
+                f"q must be a number between 0 and 1, both excluded, or a sequence of "
+                f"such, got {q!r}."
+            )
+        listed, parts = probabilities.reshape(-1).tolist(), []
+        for _, predictive in self._predictives(X, d, context):
+            each = [predictive.quantile(p).cpu().numpy() for p in listed]
+            parts.append(np.reshape(each, (len(listed), -1)).T)
+        codes = np.concatenate(parts)
+        values = self.columns_.columns[d].inverse(codes.reshape(-1))
+        return values.reshape(len(codes), *probabilities.shape)
+
+    def _column_asked(self, column: Any, method: str) -> int:
+        """Check that p(column | others) is known and has an order."""
+        check_is_fitted(self)
+        names = self.columns_.names
+        (d,) = check_columns([column], names, "column")
+        if not self._is_agnostic and (self.ordering_[:, -1] != d).any():
+            raise ValueError(
+                f"{method} of column {names[d]!r} given the others needs an ordering "
+                "that visits it last in every member: fit with n_orderings=1 and such "
+                "an ordering, or with ordering='agnostic', which takes any column."
+            )
+        conditional = self.columns_.columns[d].conditional
+        if conditional.cdf is Conditional.cdf:
+            raise ValueError(
+                f"{method} of column {names[d]!r}: its conditional "
+                f"{conditional.__name__} knows no order of its values; "
+                "sample_conditional draws them, conditional='ordinal' is for levels "
+                "that have one."
+            )
+        return d
+
+    def _predictives(
+        self, X: Any, d: int, context: Any
+    ) -> Iterator[tuple[np.ndarray, Predictive]]:
+        """Rows block by block: their codes, and the density of column d."""
+        X, _ = self._read(X, reset=False, columns=self.columns_)
+        if not self._is_agnostic:
+            self._check_others_known(X, d)
+        for _, codes, x, cells in self._blocks_of(X, context, with_missing=True):
+            with threads_for(len(x) * self.module_.n_weights):
+                predictive = self.module_.predictive(x, d, cells.get("context"))
+            yield codes, predictive.first(len(codes))
+
+    def _check_others_known(self, X: Any, d: int) -> None:
+        names = self.columns_.names
+        for j in np.flatnonzero(missing_cells(X).any(0)):
+            if j != d:
+                raise ValueError(
+                    f"Input X contains NaN (missing values) in column {names[j]!r}; "
+                    f"what is asked of column {names[d]!r} is known given all others, "
+                    "or, with ordering='agnostic', given any of them."
+                )
 
     def sample_conditional(
         self, X, n_samples=1, random_state=None, *, context=None
@@ -208,7 +335,7 @@ class ConditionalQueries(BaseAutoregressiveDensity):
     ) -> Tensor:
         """Codes (n, D) whose missing cells are the means, medians or modes."""
         with threads_for(len(x) * self.module_.n_weights):
-            params = self.module_.predictive(x, known, context)
+            params = self.module_.cell_params(x, known, context)
         filled = x.clone()
         for d in range(x.shape[1]):
             rows = (~known[:, d]).nonzero().squeeze(-1)
@@ -242,7 +369,7 @@ class ConditionalQueries(BaseAutoregressiveDensity):
         return encoded.to(network.ordering.device, network.dtype)
 
     def _blocks_of(
-        self, X: Any, context: Any
+        self, X: Any, context: Any, *, with_missing: bool = False
     ) -> Iterator[tuple[int, np.ndarray, Tensor, dict[str, Tensor]]]:
         """Rows of X block by block: where they begin, their codes, and both as tensors.
 
@@ -252,7 +379,7 @@ class ConditionalQueries(BaseAutoregressiveDensity):
         """
         network = self.module_.network
         contexts = self._contexts(context, X.shape[0])
-        with_missing = self._is_agnostic or self._is_estimate
+        with_missing = with_missing or self._is_agnostic or self._is_estimate
         size = _power_of_two(_SCORE_BLOCK // network.n_activations, 16, 4096)
         padded = np.zeros((size, X.shape[1]))
         for begin in range(0, X.shape[0], size):

@@ -18,6 +18,7 @@ from tests import properties
 from tests.properties import generator
 
 K, J = 3, 2
+PLACES = (-0.4, 0.9)
 
 
 def draw(*shape, seed=0, scale=1.5):
@@ -26,7 +27,7 @@ def draw(*shape, seed=0, scale=1.5):
 
 def with_atoms(n_frequencies=0):
     mixture = GaussianMixture(K, torch.full((1,), 1e-3, dtype=torch.float64))
-    return WithAtoms(mixture.with_frequencies(n_frequencies), J)
+    return WithAtoms(mixture.with_frequencies(n_frequencies), PLACES)
 
 
 @pytest.mark.parametrize("seed", range(3))
@@ -149,3 +150,43 @@ def test_a_rare_label_stands_for_a_value_only_if_it_is_the_likeliest():
         p = torch.tensor([0.1 * (1 - group), 0.9 * (1 - group), group])
         params = p.log().expand(1, 4, 2, -1)
         assert conditional.center(params, "mode").tolist() == [expected] * 4
+
+
+@pytest.mark.parametrize("places", [PLACES, (-math.inf, 0.2), (-math.inf, math.inf)])
+def test_shares_below_are_the_atoms_and_the_integral(places):
+    mixture = GaussianMixture(K, torch.full((1,), 1e-3, dtype=torch.float64))
+    conditional, params = WithAtoms(mixture, places), draw(1, 3 * K + J + 1)
+    logits, of_others = conditional.split(params)
+    pi = logits.softmax(-1)[0].tolist()
+    x = torch.linspace(-3.0, 3.0, 31, dtype=torch.float64)
+    found = conditional.cdf(params.expand(31, 1, -1), x[:, None])[:, 0]
+    others = mixture.cdf(of_others.expand(31, 1, -1), x[:, None])[:, 0]
+    expected = pi[0] * others
+    for mass, place in zip(pi[1:], places, strict=True):
+        expected = expected + mass * (place <= x)
+    torch.testing.assert_close(found, expected)
+    for k, place in enumerate(places):
+        code = torch.tensor([[code_of_atom(float(k))]]).double()
+        at = conditional.cdf(params, code).item()
+        below = mixture.cdf(of_others, torch.tensor([[place]]).double()).item()
+        assert at == pytest.approx(pi[0] * below + sum(pi[1 : k + 2]))
+
+
+@pytest.mark.parametrize("places", [PLACES, (-math.inf, 0.2), (-math.inf, math.inf)])
+def test_the_quantile_is_the_first_with_so_much_below(places):
+    mixture = GaussianMixture(K, torch.full((1,), 1e-3, dtype=torch.float64))
+    conditional, params = WithAtoms(mixture, places), draw(3, 9, 1, 3 * K + J + 1)
+    weights = draw(3, 9, 1, seed=1).softmax(0)
+    shares = (weights[..., None] * conditional.split(params)[0].softmax(-1)).sum(0)
+    hits = 0
+    for q in torch.linspace(0.02, 0.98, 25).tolist():
+        x = conditional.quantile(params, q, weights)
+        up_to = (weights * conditional.cdf(params, x.expand(3, 9, 1))).sum(0)
+        is_atom = x > BESIDE_ATOMS
+        k = ((x - code_of_atom(0.0)) / (code_of_atom(1.0) - code_of_atom(0.0))).long()
+        mass = shares[..., 1:].gather(-1, k.clamp(min=0).unsqueeze(-1)).squeeze(-1)
+        assert (up_to >= q - 1e-9).all()
+        assert ((up_to - q)[~is_atom] < 1e-6).all()
+        assert ((up_to - mass)[is_atom] < q).all()
+        hits += int(is_atom.sum())
+    assert hits > 20

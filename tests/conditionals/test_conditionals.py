@@ -584,3 +584,32 @@ def test_members_in_parts_score_as_all_at_once(units, monkeypatch):
         for others in found[1:]:
             for one, other in zip(found[0], others, strict=True):
                 torch.testing.assert_close(one, other, rtol=1e-6, atol=1e-6)
+
+
+# Shares below, of averages by weights -------------------------------------------------
+
+
+@every_mixture
+def test_a_quantile_by_weights_has_its_share_below_in_their_average(kind):
+    conditional, params = mixture(kind), draw(4, 7, D, 3 * K)
+    weights = draw(4, 7, D, seed=1).softmax(0)
+    q = draw(7, D, seed=2).sigmoid()
+    quantile = conditional.quantile(params, q, weights)
+    below = (weights * conditional.cdf(params, quantile.expand(4, 7, D))).sum(0)
+    torch.testing.assert_close(below, q, rtol=1e-6, atol=1e-12)
+
+
+def test_shares_below_of_bits_and_points():
+    params = draw(3, 7, D, 1)
+    x = torch.tensor([-0.5, 0.0, 0.5, 1.0, 2.0], dtype=torch.float64)
+    p_0 = Bernoulli().log_prob(params, torch.zeros(D).double()).exp()
+    for value, expected in zip(x, (0.0, p_0, p_0, 1.0, 1.0), strict=True):
+        found = Bernoulli().cdf(params, value.expand(3, 7, D))
+        torch.testing.assert_close(found, torch.zeros_like(p_0) + expected)
+    mean = p_0.mean(0)
+    for q in (0.1, 0.5, 0.9):
+        assert torch.equal(Bernoulli().quantile(params, q), (mean < q).double())
+    nothing = torch.empty(2, 3, D, 0).double()
+    codes = torch.tensor([-1.0, 0.0, 1.0]).double()[:, None].expand(3, D)
+    assert torch.equal(PointMass().cdf(nothing[0], codes), (codes >= 0.0).double())
+    assert (PointMass().quantile(nothing, 0.3) == 0.0).all()

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import polars as pl
 import pytest
-from scipy.stats import multivariate_normal
+from scipy.stats import multivariate_normal, norm
 from sklearn.exceptions import NotFittedError
 
 from skdensity_ar import MADEDensity, NADEDensity, RNADEDensity
@@ -239,3 +239,162 @@ def test_questions_that_cannot_be_answered(in_order, agnostic):
     for ask in (fresh.impute, fresh.sample_conditional, fresh.score_features):
         with pytest.raises(NotFittedError):
             ask(X)
+
+
+# One column given the others ----------------------------------------------------------
+
+
+def truth(X: np.ndarray, d: int):
+    """The Gaussian of column d given the other known cells of every row."""
+    cut = X.copy()
+    cut[:, d] = np.nan
+    mean, std = np.empty(len(X)), np.empty(len(X))
+    for i, row in enumerate(cut):
+        m, S = conditional(row)
+        at = np.flatnonzero(np.isnan(row)).tolist().index(d)
+        mean[i], std[i] = m[at], np.sqrt(S[at, at])
+    return norm(mean, std)
+
+
+@pytest.mark.parametrize("which", ["agnostic", "in_order"])
+def test_shares_below_and_quantiles_are_those_of_the_gaussian(which, request):
+    density = request.getfixturevalue(which)
+    X = rows(300, 6)
+    if which == "agnostic":
+        X = holes(X, 0.2)
+        X[:, 2] = rows(300, 6)[:, 2]
+    exact = truth(X, 2)
+    cdf = density.cdf(X, 2)
+    assert np.abs(cdf - exact.cdf(X[:, 2])).mean() < 0.06
+    q = np.array([0.05, 0.5, 0.9])
+    found = density.quantile(X, 2, q)
+    assert found.shape == (300, 3)
+    expected = np.column_stack([exact.ppf(p) for p in q])
+    assert np.abs(found - expected).mean() < 0.3
+    assert density.quantile(X[:7], 2, 0.3).shape == (7,)
+    # Each undoes the other, whatever stood in the column before.
+    for j, p in enumerate(q):
+        at = X.copy()
+        at[:, 2] = found[:, j]
+        np.testing.assert_allclose(density.cdf(at, 2), p, atol=1e-5)
+        at[:, 2] = np.nan
+        np.testing.assert_array_equal(density.quantile(at, 2, p), found[:, j])
+        assert np.isnan(density.cdf(at, 2)).all()
+    # A row by itself is answered likewise.
+    assert density.cdf(X[5:6], 2)[0] == cdf[5]
+
+
+def test_the_share_below_is_the_integral_of_the_density(in_order):
+    X = rows(3, 7)
+    for row, share in zip(X, in_order.cdf(X, 2), strict=True):
+        grid = row[None].repeat(20001, 0)
+        grid[:, 2] = np.linspace(-60.0, row[2], 20001)
+        p = np.exp(in_order.score_samples(grid, given=[0, 1]))
+        # The Cauchy background has 1e-4 of mass, some of it further out.
+        assert np.trapezoid(p, grid[:, 2]) == pytest.approx(share, abs=2e-5)
+
+
+def test_members_are_weighed_by_what_they_say_of_the_others():
+    X = rows(400, 0)[:, :2]
+    X[:, 1] = 0.999 * X[:, 0] + 0.01 * X[:, 1]  # is replaced by what is left of it
+    density = RNADEDensity(n_orderings=3, max_iter=20, random_state=1)
+    while True:  # orderings are drawn: have the column last in all of them
+        density.fit(X)
+        if (density.ordering_[:, -1] == 1).all():
+            break
+        density.random_state += 1
+    assert density.module_.residuals is not None
+    x_0, cdf = X[:2], density.cdf(X[:2], 1)
+    for row, share in zip(x_0, cdf, strict=True):
+        grid = row[None].repeat(200001, 0)
+        grid[:, 1] = np.linspace(row[1] - 60.0, row[1], 200001)
+        p = np.exp(density.score_samples(grid, given=[0]))
+        assert np.trapezoid(p, grid[:, 1]) == pytest.approx(share, abs=1e-4)
+    at = np.column_stack([X[:50, 0], density.quantile(X[:50], 1, 0.3)])
+    np.testing.assert_allclose(density.cdf(at, 1), 0.3, atol=1e-4)
+
+
+@pytest.mark.parametrize("ordering", ["agnostic", "last"])
+def test_columns_of_every_kind_with_an_order(ordering):
+    rng = np.random.default_rng(0)
+    n = 200
+    frame = pd.DataFrame(
+        {
+            "rate": rng.beta(2.0, 3.0, n),
+            "rain": np.where(rng.random(n) < 0.4, 0.0, rng.gamma(2.0, 1.0, n)),
+            "visits": rng.poisson(3.0, n),
+            "grade": pd.Categorical(
+                rng.choice(["low", "mid", "high"], n),
+                categories=["low", "mid", "high"],
+                ordered=True,
+            ),
+            "tagged": rng.random(n) < 0.3,
+            "species": rng.choice(["a", "b"], n),
+        }
+    )
+    choices = {
+        "conditional": {"visits": "count"},
+        "bounds": {"rate": (0.0, 1.0), "rain": (0.0, None)},
+        "atoms": {"rain": 0.0},
+        "max_iter": 3,
+        "random_state": 0,
+        "hidden_layer_sizes": (8,),
+    }
+    for j, name in enumerate(frame.columns[:-1]):
+        if ordering == "agnostic":
+            how = {"ordering": "agnostic", "n_orderings": 2}
+        else:
+            last = [c for c in range(6) if c != j] + [j]
+            how = {"ordering": last, "n_orderings": 1}
+        if ordering == "last" or j == 0:
+            density = MADEDensity(**how, **choices).fit(frame)
+        median = density.quantile(frame, name, 0.5)
+        low, high = density.quantile(frame, name, [0.1, 0.9]).T
+        at = frame.copy()
+        at[name] = pd.Series(median).astype(frame[name].dtype)
+        up_to = density.cdf(at, name)
+        assert (up_to >= 0.5 - 1e-5).all()
+        p = np.exp(density.score_samples(at, given=[c for c in frame if c != name]))
+        mass = np.where(np.isin(median, [0.0]), p, 0.0) if name == "rain" else p
+        if name == "rate":
+            np.testing.assert_allclose(up_to, 0.5, atol=1e-5)
+            assert ((low > 0.0) & (high < 1.0)).all()
+        elif ordering == "last":
+            assert (up_to - mass < 0.5 + 1e-5).all()
+        if name == "grade":
+            assert set(median) <= {"low", "mid", "high"}
+        if name == "tagged":
+            assert median.dtype == bool
+        if name == "rain":
+            assert (low == 0.0).mean() > 0.5
+    with pytest.raises(ValueError, match="Categorical knows no order of its values"):
+        last = MADEDensity(n_orderings=1, max_iter=1, random_state=0).fit(frame)
+        last.cdf(frame, "species")
+
+
+def test_a_constant_column_is_a_step():
+    X = np.column_stack([rows(60, 0)[:, 0], np.full(60, 2.5)])
+    with pytest.warns(UserWarning, match="are constant"):
+        density = MADEDensity(n_orderings=1, max_iter=1, random_state=0).fit(X)
+    X[:3, 1] = [2.0, 2.5, 3.0]
+    assert density.cdf(X[:3], 1).tolist() == [0.0, 1.0, 1.0]
+    assert density.quantile(X[:3], 1, 0.9).tolist() == [2.5] * 3
+
+
+def test_shares_below_that_cannot_be_told(in_order, agnostic):
+    X = rows(5, 0)
+    with pytest.raises(ValueError, match=r"cdf of column 0 .* visits it last"):
+        in_order.cdf(X, 0)
+    with pytest.raises(ValueError, match=r"quantile of column 1 .* visits it last"):
+        in_order.quantile(X, 1, 0.5)
+    with pytest.raises(ValueError, match="column names the column 'z'"):
+        agnostic.cdf(X, "z")
+    for q in (0.0, 1.0, [0.5, np.nan], [[0.5]]):
+        with pytest.raises(ValueError, match="q must be a number between 0 and 1"):
+            agnostic.quantile(X, 0, q)
+    X[2, 0] = np.nan
+    with pytest.raises(ValueError, match=r"NaN .* in column 0; what is asked of"):
+        in_order.cdf(X, 2)
+    for ask in (MADEDensity().cdf, MADEDensity().quantile):
+        with pytest.raises(NotFittedError):
+            ask(X, 0, *([0.5] if ask.__name__ == "quantile" else []))

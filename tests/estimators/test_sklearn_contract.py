@@ -101,7 +101,9 @@ def checks_as_intended(monkeypatch, request):
 
 # It leaves nine rows with a weight, of which none validate: a warning says so.
 @pytest.mark.filterwarnings("ignore:X has 9 rows, too few:UserWarning")
-@pytest.mark.parametrize(("estimator", "check"), checks_of([*CHECKED, *AGNOSTIC, *ESTIMATING]))
+@pytest.mark.parametrize(
+    ("estimator", "check"), checks_of([*CHECKED, *AGNOSTIC, *ESTIMATING])
+)
 def test_check_estimator(estimator, check, checks_as_intended, monkeypatch):
     if estimator.__sklearn_tags__().input_tags.categorical:
         heed_the_tags(estimator, check, monkeypatch)
