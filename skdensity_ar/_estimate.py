@@ -174,6 +174,33 @@ class EstimateModule(DensityModule):
                 scores[e, some] = log_w.logsumexp(0) - math.log(_VALID_DRAWS)
         return scores
 
+    def complete(
+        self,
+        x: Tensor,
+        known: Tensor,
+        generator: torch.Generator,
+        context: Tensor | None = None,
+        *,
+        n_draws: int,
+    ) -> Tensor:
+        """Draw the cells of x (n, D) that are not known (n, D), given the others.
+
+        One of the draws of all members by its weight (sampling-importance-resampling):
+        the more of them, the closer to p(missing | known).
+        """
+        x, parts = x.masked_fill(~known, torch.nan), []
+        for rows in torch.arange(len(x)).split(max(1, _LANES // n_draws)):
+            lanes, outside = x[rows].expand(n_draws, -1, -1), _rows_of(context, rows)
+            each = [
+                self._resampled(e, lanes, known[rows], generator, outside)
+                for e in range(self.n_orderings)
+            ]
+            drawn, log_p = (
+                torch.stack(of_members) for of_members in zip(*each, strict=True)
+            )
+            parts.append(_one_of(drawn, log_p, generator))
+        return torch.cat(parts)
+
     def redrawn(
         self,
         e: int,
@@ -193,24 +220,41 @@ class EstimateModule(DensityModule):
         .. [1] C. Andrieu, A. Lee, M. Vihola (2018). Uniform Ergodicity of the Iterated
            Conditional SMC and Geometric Ergodicity of Particle Gibbs Samplers.
         """
+        parts = [filled[:0]]
+        for rows in torch.arange(len(x)).split(_LANES // _TRAIN_DRAWS):
+            lanes = x[rows].expand(_TRAIN_DRAWS - 1, -1, -1)
+            lanes = torch.cat([filled[rows].unsqueeze(0), lanes])
+            known, outside = ~x[rows].isnan(), _rows_of(context, rows)
+            parts.append(self._resampled(e, lanes, known, generator, outside)[0])
+        return torch.cat(parts)
+
+    def _resampled(
+        self,
+        e: int,
+        lanes: Tensor,
+        known: Tensor,
+        generator: torch.Generator,
+        context: Tensor | None,
+    ) -> tuple[Tensor, Tensor]:
+        """One of J draws of rows (J, n, D) by its weight, (n, D), and log p̂_e (n,)."""
+        J, n, D = lanes.shape
 
         def draw(d: int, conditional: Conditional, params: Tensor) -> Tensor:
             return conditional.sample(params, generator)
 
-        parts = []
-        for rows in torch.arange(len(x), device=x.device).split(_LANES // _TRAIN_DRAWS):
-            lanes = torch.cat([filled[rows], x[rows].repeat(_TRAIN_DRAWS - 1, 1)])
-            known = ~x[rows].isnan().repeat(_TRAIN_DRAWS, 1)
-            outside = None if context is None else context[rows]
-            if outside is not None:
-                outside = outside.repeat(_TRAIN_DRAWS, 1)
-            lanes, log_w = self.completed(e, lanes, known, draw, outside)
-            u = torch.rand(
-                len(rows), generator=generator, dtype=torch.float64, device=x.device
-            )
-            chosen = drawn_index(log_w.view(_TRAIN_DRAWS, -1).T, u)
-            parts.append(lanes[chosen * len(rows) + torch.arange(len(rows)).to(chosen)])
-        return torch.cat(parts) if parts else filled
+        context = None if context is None else context.repeat(J, 1)
+        rows, known = lanes.reshape(-1, D), known.repeat(J, 1)
+        rows, log_w = self.completed(e, rows, known, draw, context)
+        log_w = log_w.view(J, n)
+        drawn = _one_of(rows.view(J, n, D), log_w, generator)
+        return drawn, log_w.logsumexp(0) - math.log(J)
+
+
+def _one_of(rows: Tensor, log_w: Tensor, generator: torch.Generator) -> Tensor:
+    """Of rows (J, n, D) one by its weight, (J, n): (n, D)."""
+    n, device = log_w.shape[1], log_w.device
+    u = torch.rand(n, generator=generator, dtype=torch.float64, device=device)
+    return rows[drawn_index(log_w.T, u), torch.arange(n, device=device)]
 
 
 def log_mean(log_w: Tensor) -> tuple[Tensor, Tensor]:

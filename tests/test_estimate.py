@@ -147,19 +147,19 @@ def test_residuals_and_quadrature_agree(name):
     floors = torch.full((3,), 0.3)
     blocks = [(GaussianMixture(2, floors, background=0.0), [0, 1, 2])]
     module = estimating(name, blocks, residuals_of(ordering), ordering, scale=0.7)
-    grid = torch.linspace(-14.0, 14.0, 5601, dtype=torch.float64)
+    grid = torch.linspace(-14.0, 14.0, 2801, dtype=torch.float64)
     known = torch.tensor([[0.4, -0.3], [1.0, 2.0], [-0.5, 0.1]], dtype=torch.float64)
     for d in range(3):
         others = [c for c in range(3) if c != d]
         x = known.new_full((3, 3), NAN)
         x[:, others] = known
-        found, std = module.estimate(x, n_draws=40000, seed=0)
+        found, std = module.estimate(x, n_draws=8000, seed=0)
         for i in range(3):
             line = x[i].repeat(len(grid), 1)
             line[:, d] = grid
             exact = torch.trapezoid(module.log_prob(line).exp(), grid).log()
             assert abs(found[i] - exact) < 5.0 * std[i] + 1e-5
-            assert 0.0 < std[i] < 0.1
+            assert 0.0 < std[i] < 0.2
 
 
 def test_the_mean_of_weights_and_its_deviation():
@@ -230,3 +230,17 @@ def test_members_learn_from_rows_that_they_completed_themselves():
     (held,) = rows.batches(valid)
     torch.testing.assert_close(held.take(), x[valid], equal_nan=True)
     assert held.score(module).isfinite().all()
+
+
+def test_completed_rows_are_nearly_those_of_the_mixture_given_what_is_known():
+    blocks = [(Bernoulli(), [0, 1, 2, 3])]
+    module = estimating(blocks=blocks)
+    table = torch.tensor(list(itertools.product([0.0, 1.0], repeat=4))).double()
+    row = torch.tensor([NAN, 1.0, NAN, 0.0], dtype=torch.float64)
+    possible = table[((table == row) | row.isnan()).all(-1)]
+    p = module.log_prob(possible).softmax(0).detach()
+    x = row.expand(4000, -1)
+    drawn = module.complete(x, ~x.isnan(), generator(0), n_draws=300)
+    counts = [(drawn == r).all(-1).sum().item() for r in possible]
+    assert sum(counts) == 4000
+    properties.check_frequencies(counts, p)

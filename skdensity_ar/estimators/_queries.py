@@ -222,7 +222,9 @@ class ConditionalQueries(BaseAutoregressiveDensity):
     ) -> np.ndarray:
         """Draw the missing cells of rows given the others.
 
-        Each draw is by an ordering of the missing columns drawn for it.
+        With ordering="agnostic" by an ordering of the missing columns drawn for each;
+        with missing="estimate" one of `n_draws` for every ordering, by its weight,
+        which is nearly so.
 
         Parameters
         ----------
@@ -243,10 +245,11 @@ class ConditionalQueries(BaseAutoregressiveDensity):
         Raises
         ------
         TypeError, ValueError
-            If n_samples is not an integer >= 1; with other orderings than "agnostic".
+            If n_samples is not an integer >= 1; with a fixed ordering and
+            missing="exact".
         """
         check_is_fitted(self)
-        self._check_agnostic("sample_conditional")
+        self._check_draws("sample_conditional")
         n_samples = check_count(n_samples, "n_samples")
         X, _ = self._read(X, reset=False, columns=self.columns_)
         generator = make_generator(random_state, self.module_.network.ordering.device)
@@ -259,7 +262,7 @@ class ConditionalQueries(BaseAutoregressiveDensity):
                 outside = cells.get("context")
                 if outside is not None:
                     outside = outside[begin:end].repeat_interleave(n_samples, 0)
-                drawn = self.module_.complete(some, ~some.isnan(), generator, outside)
+                drawn = self._completed(some, generator, outside)
                 parts.append(drawn.double().cpu().numpy())
         return self._draws(X, np.concatenate(parts), n_samples)
 
@@ -283,8 +286,9 @@ class ConditionalQueries(BaseAutoregressiveDensity):
             Rows with the columns of `fit`, NaN where to fill.
         strategy : {"mean", "median", "mode", "sample"}, default="mean"
             Of p(x_d | known cells of the row), for every missing cell by itself;
-            "sample" draws all of them together. A category has a mode, whichever of the
-            first three is asked for; a count or a level is rounded; in a column with
+            "sample" draws all of them together, as `sample_conditional` does, and is
+            the only one with missing="estimate". A category has a mode, whichever of
+            the first three is asked for; a count or a level is rounded; in a column with
             bounds the mean is that of what its mixture is of, mapped back; with atoms
             the likeliest of these and of the other values comes first.
         random_state : int, RandomState instance or None, default=None
@@ -300,12 +304,16 @@ class ConditionalQueries(BaseAutoregressiveDensity):
         Raises
         ------
         ValueError
-            For another strategy, or with other orderings than "agnostic".
+            For another strategy, or with other orderings than "agnostic", of which
+            missing="estimate" knows "sample".
         """
         check_is_fitted(self)
-        self._check_agnostic("impute")
         if strategy not in STRATEGIES:
             raise ValueError(f"strategy must be one of {STRATEGIES}, got {strategy!r}.")
+        if strategy == "sample":
+            self._check_draws("impute")
+        elif not self._is_agnostic:
+            raise ValueError(_needs_agnostic(f"impute by the {strategy}"))
         X, _ = self._read(X, reset=False, columns=self.columns_)
         generator = None
         if strategy == "sample":
@@ -317,7 +325,7 @@ class ConditionalQueries(BaseAutoregressiveDensity):
             outside = None if outside is None else outside[: len(codes)]
             known = ~x.isnan()
             if generator is not None:
-                filled = self.module_.complete(x, known, generator, outside)
+                filled = self._completed(x, generator, outside)
             else:
                 filled = self._centers(x, known, strategy, outside)
             parts.append(filled.double().cpu().numpy())
@@ -396,12 +404,25 @@ class ConditionalQueries(BaseAutoregressiveDensity):
                 cells["context"] = of_block
             yield begin, codes, x, cells
 
-    def _check_agnostic(self, method: str) -> None:
-        if not self._is_agnostic:
-            raise ValueError(
-                f"{method} needs the probability of any columns given any others, "
-                "which ordering='agnostic' has; fit with it."
-            )
+    def _completed(
+        self, x: Tensor, generator: torch.Generator, context: Tensor | None
+    ) -> Tensor:
+        """Codes (n, D) whose missing cells are drawn given the others."""
+        how = {}
+        if self._is_estimate:
+            how["n_draws"] = check_count(self.n_draws, "n_draws")
+        return self.module_.complete(x, ~x.isnan(), generator, context, **how)
+
+    def _check_draws(self, method: str) -> None:
+        if not self._is_agnostic and not self._is_estimate:
+            raise ValueError(_needs_agnostic(method))
+
+
+def _needs_agnostic(method: str) -> str:
+    return (
+        f"{method} needs the probability of any columns given any others, which "
+        "ordering='agnostic' has; fit with it. missing='estimate' has draws of it."
+    )
 
 
 def _power_of_two(n: int, low: int, high: int) -> int:

@@ -297,7 +297,7 @@ def test_the_share_below_is_the_integral_of_the_density(in_order):
 def test_members_are_weighed_by_what_they_say_of_the_others():
     X = rows(400, 0)[:, :2]
     X[:, 1] = 0.999 * X[:, 0] + 0.01 * X[:, 1]  # is replaced by what is left of it
-    density = RNADEDensity(n_orderings=3, max_iter=20, random_state=1)
+    density = RNADEDensity(n_orderings=2, max_iter=10, random_state=1)
     while True:  # orderings are drawn: have the column last in all of them
         density.fit(X)
         if (density.ordering_[:, -1] == 1).all():
