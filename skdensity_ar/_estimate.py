@@ -23,8 +23,9 @@ _VALID_DRAWS, _TRAIN_DRAWS = 16, 8
 # Rows times draws at a time where no score is kept.
 _LANES = 2**14
 
-# The draw of a column by its conditional and parameters: (n, 1, P_d) -> (n, 1).
-Draw = Callable[[int, Conditional, Tensor], Tensor]
+# The draw of a column in some rows (m,), by its conditional and their parameters:
+# (m, 1, P_d) -> (m, 1).
+Draw = Callable[[int, Tensor, Conditional, Tensor], Tensor]
 
 
 class EstimateModule(DensityModule):
@@ -111,8 +112,8 @@ class EstimateModule(DensityModule):
         n_draws, n = len(u), len(x)
         by_column = u.T.split(self.n_uniforms)
 
-        def draw(d: int, conditional: Conditional, params: Tensor) -> Tensor:
-            shared = by_column[d].repeat_interleave(n, -1).unsqueeze(-1)
+        def draw(d: int, rows: Tensor, conditional: Conditional, params: Tensor):
+            shared = by_column[d][:, rows // n].unsqueeze(-1)
             return conditional.from_uniforms(params, shared)
 
         lanes = x.repeat(n_draws, 1)
@@ -145,11 +146,13 @@ class EstimateModule(DensityModule):
 
         def visit(d: int, conditional: Conditional, params: Tensor) -> Tensor:
             z_d = x[:, d] if residuals is None else residuals.z_of(x, e, d)
-            if missing[:, d].any():
-                drawn = draw(d, conditional, params).squeeze(-1)
-                z_d = torch.where(missing[:, d], drawn, z_d)
-                x_d = drawn if residuals is None else residuals.x_of(drawn, x, e, d)
-                x[:, d] = torch.where(missing[:, d], x_d, x[:, d])
+            rows = missing[:, d].nonzero().squeeze(-1)
+            if len(rows) > 0:
+                drawn = draw(d, rows, conditional, params[rows]).squeeze(-1)
+                z_d = z_d.index_copy(0, rows, drawn)
+                if residuals is not None:
+                    drawn = residuals.x_of(drawn, x[rows], e, d)
+                x[rows, d] = drawn
             z_d = z_d.unsqueeze(-1)
             log_p = conditional.log_prob(params, z_d).squeeze(-1).double()
             if residuals is not None:
@@ -239,7 +242,7 @@ class EstimateModule(DensityModule):
         """One of J draws of rows (J, n, D) by its weight, (n, D), and log p̂_e (n,)."""
         J, n, D = lanes.shape
 
-        def draw(d: int, conditional: Conditional, params: Tensor) -> Tensor:
+        def draw(d: int, rows: Tensor, conditional: Conditional, params: Tensor):
             return conditional.sample(params, generator)
 
         context = None if context is None else context.repeat(J, 1)
