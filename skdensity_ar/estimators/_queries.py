@@ -31,7 +31,7 @@ class ConditionalQueries(BaseAutoregressiveDensity):
     """
 
     @torch.no_grad()
-    def score_features(self, X, *, context=None, return_remainder=False):
+    def score_features(self, X, *, given=None, context=None, return_remainder=False):
         """Share of every column in the log-density of a row.
 
         The mean over orderings of log p(x_d | columns before d). The density is the
@@ -42,6 +42,11 @@ class ConditionalQueries(BaseAutoregressiveDensity):
         ----------
         X : array-like or frame of shape (n_samples, n_features)
             Rows with the columns of `fit`.
+        given : {"others"} or None, default=None
+            "others" asks for log p(x_d | all other known cells of the row) instead,
+            that of `score_samples` with all columns but d given. These are no shares:
+            what two columns have in common counts in both, and they do not sum to the
+            score. Needs ordering="agnostic", and a pass per column.
         context : as in `fit`, default=None
             One for each row, of a density fitted with contexts.
         return_remainder : bool, default=False
@@ -54,8 +59,17 @@ class ConditionalQueries(BaseAutoregressiveDensity):
         remainder : ndarray of shape (n_samples,)
             What was shared out among the cells of a row, at least 0. Only with
             return_remainder=True.
+
+        Raises
+        ------
+        ValueError
+            For another `given`; with given="others" where there is no remainder to
+            return, or the ordering is not "agnostic".
         """
         check_is_fitted(self)
+        if given is not None:
+            self._check_given_others(given, return_remainder)
+            return self._given_others(X, context)
         X, _ = self._read(X, reset=False, columns=self.columns_)
         out = np.empty(X.shape)
         remainder = np.empty(X.shape[0])
@@ -73,6 +87,30 @@ class ConditionalQueries(BaseAutoregressiveDensity):
             shares += self.columns_.log_jacobians(codes)
             out[rows] = np.where(known, shares, 0.0)
         return (out, remainder) if return_remainder else out
+
+    def _check_given_others(self, given: Any, return_remainder: bool) -> None:
+        if not (isinstance(given, str) and given == "others"):
+            raise ValueError(
+                f"given must be None or 'others', got {given!r}; score_samples takes "
+                "columns."
+            )
+        if return_remainder:
+            raise ValueError(
+                "With given='others' nothing is shared out, so there is no remainder; "
+                "set return_remainder=False."
+            )
+        self._check_agnostic("score_features(given='others')")
+
+    def _given_others(self, X: Any, context: Any) -> np.ndarray:
+        """Ask for log p(x_d | all other known cells), (n, D), in the units of X."""
+        X, _ = self._read(X, reset=False, columns=self.columns_)
+        out = np.empty(X.shape)
+        for begin, codes, x, cells in self._blocks_of(X, context):
+            with threads_for(len(x) * self.module_.n_weights):
+                each = self.module_.log_prob_given_others(x, cells.get("context"))
+            each = each[: len(codes)].cpu().numpy()
+            out[begin : begin + len(codes)] = each + self.columns_.log_jacobians(codes)
+        return out
 
     def sample_conditional(
         self, X, n_samples=1, random_state=None, *, context=None

@@ -1,13 +1,21 @@
 """Conditionals, draws of missing cells, imputation, explanations of tables."""
 
+import itertools
+
 import numpy as np
 import pandas as pd
 import polars as pl
 import pytest
+import torch
 from scipy.stats import multivariate_normal
 from sklearn.exceptions import NotFittedError
 
-from skdensity_ar import MADEDensity, NADEDensity, RNADEDensity
+from skdensity_ar import (
+    DensityOutlierDetector,
+    MADEDensity,
+    NADEDensity,
+    RNADEDensity,
+)
 from tests.small import mixed_frame
 
 COVARIANCE = np.array([[1.0, 0.8, 0.1], [0.8, 1.0, 0.5], [0.1, 0.5, 1.0]])
@@ -140,6 +148,73 @@ def test_the_share_of_a_wrong_cell_is_the_smallest(agnostic):
     X[np.arange(len(X)), wrong] += 8.0
     guilty = agnostic.score_features(X).argmin(1)
     assert np.mean(guilty == wrong) > 0.9
+
+
+TABLES_GIVEN_OTHERS = {
+    "reals": lambda: (holes(rows(120, 0) @ np.diag([1e-3, 1.0, 50.0]), 0.2), {}),
+    "bits": lambda: (holes(rows(120, 0) > MEAN, 0.2), {}),
+    "mixed": lambda: (mixed_frame(120), {}),
+    "bounded": lambda: (
+        np.maximum(rows(120, 0) - MEAN, 0.0),
+        {"bounds": {0: (0, None), 1: (-1.0, None)}, "atoms": {0: 0.0}},
+    ),
+}
+
+
+@pytest.mark.parametrize("networks", [{}, {"n_orderings": 3, "n_networks": 2}])
+@pytest.mark.parametrize("table", TABLES_GIVEN_OTHERS)
+def test_every_column_given_all_others(table, networks):
+    X, params = TABLES_GIVEN_OTHERS[table]()
+    density = MADEDensity(
+        ordering="agnostic", max_iter=3, random_state=0, **params, **networks
+    ).fit(X)
+    found = density.score_features(X, given="others")
+    everything = range(X.shape[1])
+    for d in everything:
+        one = density.score_samples(X, given=[c for c in everything if c != d])
+        np.testing.assert_allclose(found[:, d], one, rtol=1e-5, atol=1e-5)
+    assert (found[pd.isna(np.asarray(X, dtype=object))] == 0.0).all()
+    detector = DensityOutlierDetector(density)
+    detector.estimator_ = density
+    np.testing.assert_array_equal(detector.score_features(X, given="others"), found)
+
+
+def test_bits_given_all_others_are_those_of_the_networks():
+    X = (rows(200, 0) > MEAN).astype(float)
+    density = NADEDensity(ordering="agnostic", max_iter=5, random_state=0).fit(X)
+    every_row = np.array(list(itertools.product([0.0, 1.0], repeat=3)))
+    p = np.exp(density.score_features(every_row, given="others"))
+    x, module = torch.from_numpy(every_row).float(), density.module_
+    for d in range(3):
+        known = torch.ones_like(x, dtype=torch.bool)
+        known[:, d] = False
+        logits = module.predictive(x, known).detach()[..., d]  # (E, n)
+        of_one = logits.sigmoid().mean(0).numpy()
+        expected = np.where(every_row[:, d] == 1.0, of_one, 1.0 - of_one)
+        np.testing.assert_allclose(p[:, d], expected, rtol=1e-5)
+        # The two values of a bit, all others the same, make one.
+        pairs = p[:, d].reshape([2] * 3).sum(d)
+        np.testing.assert_allclose(pairs, 1.0, rtol=1e-6)
+
+
+def test_columns_given_all_others_under_a_context():
+    X, label = rows(80, 0), np.array(["a", "b"] * 40)
+    density = MADEDensity(ordering="agnostic", max_iter=2, random_state=0)
+    density.fit(X, context=label)
+    found = density.score_features(X, given="others", context=label)
+    one = density.score_samples(X, given=[0, 2], context=label)
+    np.testing.assert_allclose(found[:, 1], one, rtol=1e-5, atol=1e-5)
+
+
+def test_what_cannot_be_given_to_columns(in_order, agnostic):
+    X = rows(5, 0)
+    with pytest.raises(ValueError, match=r"given='others'\) needs .*'agnostic'"):
+        in_order.score_features(X, given="others")
+    for wrong in ("all", [0, 1], np.array([0, 1])):
+        with pytest.raises(ValueError, match="given must be None or 'others', got"):
+            agnostic.score_features(X, given=wrong)
+    with pytest.raises(ValueError, match="so there is no remainder"):
+        agnostic.score_features(X, given="others", return_remainder=True)
 
 
 # Draws and imputation -----------------------------------------------------------------
