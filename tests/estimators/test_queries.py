@@ -142,6 +142,18 @@ def test_missing_cells_have_no_share(agnostic):
     np.testing.assert_allclose(shares.sum(1), agnostic.score_samples(X), atol=1e-6)
 
 
+@pytest.mark.parametrize("name", mixed_frame().columns)
+def test_a_column_of_which_no_cell_is_known(name):
+    X = mixed_frame()
+    density = MADEDensity(ordering="agnostic", max_iter=1, random_state=0).fit(X)
+    cut = X.iloc[:4].copy()
+    cut[name] = pd.Series([None] * 4, dtype=object)
+    shares = density.score_features(cut)
+    assert (shares[:, X.columns.get_loc(name)] == 0.0).all()
+    np.testing.assert_allclose(shares.sum(1), density.score_samples(cut), atol=1e-6)
+    assert not pd.isna(density.impute(cut)[name]).any()
+
+
 def test_the_share_of_a_wrong_cell_is_the_smallest(agnostic):
     X = rows(100, 4)
     wrong = np.random.default_rng(0).integers(0, 3, len(X))
