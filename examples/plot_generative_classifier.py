@@ -84,10 +84,11 @@ for title, rows in (("as they are", X_test), ("with half of the cells", half)):
         print(f"  {name:36} {accuracy:8.1%} {log_loss(y_test, np.exp(log_p)):9.3f}")
 
 # The third species: p(x) = Σ p(x, class) says that no class explains these rows. A
-# classifier can only be unsure. Both by the limit below which 5 % of the known are
-# that were held out; rows that a density was fitted to score higher than new ones.
+# classifier can only be unsure. Both by the limit beyond which 5 % of the held-out rows
+# of the known species are. Scores of rows compare where the same cells are known.
 print("Gentoos told from the two known species (AUROC), and beyond a limit of 5 %")
-everyone, is_stranger = [X_test, X[stranger]], [0] * len(X_test) + [1] * stranger.sum()
+everyone = [X_test.dropna(), X[stranger].dropna()]
+is_stranger = np.repeat([0, 1], [len(rows) for rows in everyone])
 log_p = [logsumexp(log_joint(rows), axis=1) for rows in everyone]
 oddness = {"density, log p(x)": [-each for each in log_p]}
 posteriors = [log_posteriors(rows) for rows in everyone]
