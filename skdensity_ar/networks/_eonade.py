@@ -9,6 +9,7 @@ from typing import Self
 
 import torch
 from torch import Tensor, nn
+from torch.func import functional_call
 
 from skdensity_ar.networks import _masks
 from skdensity_ar.networks._base import FeedForward, Noise
@@ -134,7 +135,9 @@ class EoNADE(FeedForward):
             each = []
             for e in range(len(self.ordering)):
                 of_e = [x if x is None or x.dim() == 2 else x[e] for x in (u, context)]
-                each.append(self.member(e)(*of_e))
+                i = e % self.members[0]
+                weights = {name: p[i] for name, p in self.named_parameters()}
+                each.append(functional_call(self.member(e), weights, tuple(of_e)))
             return torch.stack(each)
         inputs = _masks.unit_bounds(self.n_inputs)
         outputs = _masks.unit_bounds(self.n_params)
