@@ -9,6 +9,8 @@ import pytest
 EXAMPLES = sorted((Path(__file__).resolve().parents[1] / "examples").glob("*.py"))
 
 
+# What the oldest supported scikit-learn's LogisticRegression says of newer scipy.
+@pytest.mark.filterwarnings("ignore:scipy.optimize.*iprint:DeprecationWarning")
 @pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
 def test_example(path, monkeypatch, capsys):
     monkeypatch.delenv("SKDENSITY_AR_DATA", raising=False)  # the package's data is all
