@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, ClassVar, Self
 
 import numpy as np
-from sklearn.base import BaseEstimator, OneToOneFeatureMixin, TransformerMixin, clone
+from sklearn.base import OneToOneFeatureMixin, TransformerMixin
 from sklearn.utils import get_tags
 from sklearn.utils.validation import check_is_fitted
 
@@ -17,11 +17,12 @@ from skdensity_ar._validation import (
     check_table,
     unchanged_on_failure,
 )
+from skdensity_ar.estimators._around import AroundDensity
 from skdensity_ar.estimators._made import MADEDensity
 from skdensity_ar.estimators._queries import STRATEGIES
 
 
-class DensityImputer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
+class DensityImputer(OneToOneFeatureMixin, TransformerMixin, AroundDensity):
     """Missing cells filled by what a density says of them given the others.
 
     The density is fitted to what is known of the training rows; no cell is filled
@@ -88,7 +89,7 @@ class DensityImputer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         self.random_state = random_state
 
     @_fit_context(prefer_skip_nested_validation=False)
-    def fit(self, X, y=None) -> Self:
+    def fit(self, X, y=None, **fit_params) -> Self:
         """Fit the density to what is known.
 
         Parameters
@@ -97,6 +98,8 @@ class DensityImputer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
             Training rows, NaN (or None, NA) where cells are missing.
         y : Ignored
             Not used, present for API consistency by convention.
+        **fit_params : dict
+            Passed on to the density's `fit`, such as `sample_weight`.
 
         Returns
         -------
@@ -105,15 +108,13 @@ class DensityImputer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         """
         with unchanged_on_failure(self):
             X = check_table(self, X, reset=True)
-            self.estimator_ = self._unfitted().fit(X)
+            self.estimator_ = self._fitted(X, fit_params)
             missing = missing_cells(X)
             self.indicator_features_ = np.flatnonzero(missing.any(0)).tolist()
         return self
 
-    def _unfitted(self) -> Any:
-        if self.estimator is None:
-            return MADEDensity(ordering="agnostic", random_state=self.random_state)
-        return clone(self.estimator)
+    def _default(self) -> MADEDensity:
+        return MADEDensity(ordering="agnostic", random_state=self.random_state)
 
     def transform(self, X):
         """Fill the missing cells.

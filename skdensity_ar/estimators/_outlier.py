@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from numbers import Real
-from typing import Any, ClassVar, Self
+from typing import ClassVar, Self
 
 import numpy as np
-from sklearn.base import BaseEstimator, OutlierMixin, clone
+from sklearn.base import OutlierMixin
 from sklearn.utils import get_tags
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted
@@ -18,6 +18,7 @@ from skdensity_ar._validation import (
     check_count,
     unchanged_on_failure,
 )
+from skdensity_ar.estimators._around import AroundDensity
 from skdensity_ar.estimators._made import MADEDensity
 
 
@@ -27,7 +28,7 @@ def _can_explain(detector: DensityOutlierDetector) -> bool:
     )
 
 
-class DensityOutlierDetector(OutlierMixin, BaseEstimator):
+class DensityOutlierDetector(OutlierMixin, AroundDensity):
     """Rows of low density are outliers.
 
     The threshold is such that a share `contamination` of the training rows lies below.
@@ -80,7 +81,7 @@ class DensityOutlierDetector(OutlierMixin, BaseEstimator):
         self.random_state = random_state
 
     @_fit_context(prefer_skip_nested_validation=False)
-    def fit(self, X, y=None) -> Self:
+    def fit(self, X, y=None, **fit_params) -> Self:
         """Fit the density and set the threshold.
 
         Parameters
@@ -89,6 +90,8 @@ class DensityOutlierDetector(OutlierMixin, BaseEstimator):
             Training rows.
         y : Ignored
             Not used, present for API consistency by convention.
+        **fit_params : dict
+            Passed on to the density's `fit`, such as `sample_weight`.
 
         Returns
         -------
@@ -96,7 +99,7 @@ class DensityOutlierDetector(OutlierMixin, BaseEstimator):
             The fitted detector; as it was before if `fit` fails.
         """
         with unchanged_on_failure(self):
-            self.estimator_ = self._unfitted().fit(X)
+            self.estimator_ = self._fitted(X, fit_params)
             for name in ("n_features_in_", "feature_names_in_"):
                 if hasattr(self.estimator_, name):
                     setattr(self, name, getattr(self.estimator_, name))
@@ -106,10 +109,8 @@ class DensityOutlierDetector(OutlierMixin, BaseEstimator):
             self.offset_ = float(np.percentile(scores, 100.0 * self.contamination))
         return self
 
-    def _unfitted(self) -> Any:
-        if self.estimator is None:
-            return MADEDensity(random_state=self.random_state)
-        return clone(self.estimator)
+    def _default(self) -> MADEDensity:
+        return MADEDensity(random_state=self.random_state)
 
     def score_samples(self, X) -> np.ndarray:
         """Log-density of every row, the lower the more abnormal.

@@ -8,7 +8,7 @@ from inspect import signature
 from typing import Any, ClassVar, Self
 
 import numpy as np
-from sklearn.base import BaseEstimator, DensityMixin, clone
+from sklearn.base import DensityMixin, clone
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils import check_random_state, get_tags
 from sklearn.utils.validation import check_is_fitted, validate_data
@@ -21,13 +21,14 @@ from skdensity_ar._validation import (
     check_count,
     unchanged_on_failure,
 )
+from skdensity_ar.estimators._around import AroundDensity
 from skdensity_ar.estimators._made import MADEDensity
 
 # Draws that tell how much mass is lost, and how much is worth a warning.
 _N_DRAWS, _MUCH = 2000, 0.005
 
 
-class TransformedDensity(DensityMixin, BaseEstimator):
+class TransformedDensity(DensityMixin, AroundDensity):
     """log p(x) = log q(f(x)) + log |det ∂f / ∂x|, f a transformer of scikit-learn.
 
     In a pipeline a density scores in the units of what comes out of the transformers;
@@ -84,7 +85,7 @@ class TransformedDensity(DensityMixin, BaseEstimator):
         self.estimator = estimator
 
     @_fit_context(prefer_skip_nested_validation=False)
-    def fit(self, X, y=None) -> Self:
+    def fit(self, X, y=None, **fit_params) -> Self:
         """Fit the transformer, and the density to what it makes of X.
 
         Parameters
@@ -93,6 +94,8 @@ class TransformedDensity(DensityMixin, BaseEstimator):
             Training rows.
         y : Ignored
             Not used, present for API consistency by convention.
+        **fit_params : dict
+            Passed on to the density's `fit`, such as `sample_weight`.
 
         Returns
         -------
@@ -107,10 +110,9 @@ class TransformedDensity(DensityMixin, BaseEstimator):
         with unchanged_on_failure(self):
             X = self._read(X, reset=True)
             self._container = container_of(X)
-            transformer, density = self._unfitted()
-            self.transformer_ = transformer.fit(X)
+            self.transformer_ = self._unfitted_transformer().fit(X)
             log_jacobian(self.transformer_, X[:1])
-            self.estimator_ = density.fit(self._transformed(X))
+            self.estimator_ = self._fitted(self._transformed(X), fit_params)
             outside = ~np.isfinite(self._drawn(_N_DRAWS, 0)).all(1)
             self.lost_mass_ = float(outside.mean())
             if self.lost_mass_ > _MUCH:
@@ -124,10 +126,11 @@ class TransformedDensity(DensityMixin, BaseEstimator):
                 )
         return self
 
-    def _unfitted(self) -> tuple[Any, Any]:
-        transformer = StandardScaler() if self.transformer is None else self.transformer
-        density = MADEDensity() if self.estimator is None else self.estimator
-        return clone(transformer), clone(density)
+    def _default(self) -> MADEDensity:
+        return MADEDensity()
+
+    def _unfitted_transformer(self) -> Any:
+        return StandardScaler() if self.transformer is None else clone(self.transformer)
 
     def _read(self, X: Any, *, reset: bool) -> Any:
         finite: Any = (
@@ -219,9 +222,8 @@ class TransformedDensity(DensityMixin, BaseEstimator):
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
-        transformer, density = self._unfitted()
-        tags.input_tags.allow_nan = (
-            get_tags(transformer).input_tags.allow_nan
-            and get_tags(density).input_tags.allow_nan
+        inside = self._unfitted_transformer(), self._unfitted()
+        tags.input_tags.allow_nan = all(
+            get_tags(estimator).input_tags.allow_nan for estimator in inside
         )
         return tags

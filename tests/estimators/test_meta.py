@@ -4,7 +4,9 @@ import numpy as np
 import pandas as pd
 import polars as pl
 import pytest
-from sklearn.exceptions import NotFittedError
+from sklearn import config_context
+from sklearn.base import clone
+from sklearn.exceptions import NotFittedError, UnsetMetadataPassedError
 from sklearn.mixture import GaussianMixture
 from sklearn.model_selection import GridSearchCV
 from sklearn.neighbors import KernelDensity
@@ -13,7 +15,12 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.utils._param_validation import InvalidParameterError
 from sklearn.utils.estimator_checks import estimator_checks_generator
 
-from skdensity_ar import DensityImputer, DensityOutlierDetector, MADEDensity
+from skdensity_ar import (
+    DensityImputer,
+    DensityOutlierDetector,
+    MADEDensity,
+    TransformedDensity,
+)
 from tests.small import mixed_frame
 
 TINY = {"max_iter": 2, "hidden_layer_sizes": (4,), "n_orderings": 2, "device": "cpu"}
@@ -188,3 +195,55 @@ def test_a_detector_refitted_to_other_columns_forgets_their_names():
 def test_shares_of_outliers_that_cannot_be(contamination):
     with pytest.raises(InvalidParameterError, match="'contamination' parameter of"):
         DensityOutlierDetector(contamination=contamination).fit(rows())
+
+
+# What reaches the density inside ------------------------------------------------------
+
+
+def around(density):
+    return [
+        DensityImputer(density, random_state=0),
+        DensityOutlierDetector(density),
+        TransformedDensity(estimator=density),
+    ]
+
+
+@pytest.mark.parametrize("routed", [False, True])
+@pytest.mark.parametrize("which", range(3))
+def test_weights_reach_the_density(which, routed):
+    X, weights = rows(60), np.random.default_rng(0).integers(1, 4, 60)
+    with config_context(enable_metadata_routing=routed):
+        density = clone(AGNOSTIC)
+        if routed:
+            density.set_fit_request(sample_weight=True)
+        outer = around(density)[which].fit(X, sample_weight=weights)
+        inner = clone(density)
+        inside = X
+        if which == 2:
+            inside = outer.transformer_.transform(X)
+        expected = inner.fit(inside, sample_weight=weights).score_samples(inside)
+        found = outer.estimator_.score_samples(inside)
+        np.testing.assert_array_equal(found, expected)
+        unweighted = around(density)[which].fit(X).estimator_.score_samples(inside)
+    assert np.abs(unweighted - found).max() > 1e-6
+
+
+def test_weights_that_nobody_requests_are_refused():
+    with config_context(enable_metadata_routing=True):
+        for outer in around(clone(AGNOSTIC)):
+            with pytest.raises(UnsetMetadataPassedError, match="sample_weight"):
+                outer.fit(rows(20), sample_weight=np.ones(20))
+
+
+def test_a_search_routes_weights_to_the_density_inside():
+    X, weights = rows(60), np.ones(60)
+    with config_context(enable_metadata_routing=True):
+        density = clone(AGNOSTIC).set_fit_request(sample_weight=True)
+        density.set_score_request(sample_weight=False)
+        search = GridSearchCV(
+            TransformedDensity(estimator=density),
+            {"estimator__hidden_layer_sizes": [(4,), (8,)]},
+            cv=2,
+        )
+        search.fit(X, sample_weight=weights)
+    assert np.isfinite(search.best_score_)
