@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -191,6 +192,34 @@ class AgnosticModule(DensityModule):
         known = known_cells(x)
         return self.log_prob(x, context, known=known, given=known & given)
 
+    def log_prob_given_others(self, x: Tensor, context: Tensor | None = None) -> Tensor:
+        """log p(x_d | all other known cells), float64, (n, D); 0 for missing ones.
+
+        As `conditional_log_prob` has it with all columns but d given, whose own order
+        does not matter: the average over orderings is one over networks.
+        """
+        known = known_cells(x)
+        x = x.masked_fill(~known, 0.0)
+        u, members = self.encode(x), range(self.n_members)
+        networks = [self.network.member(e) for e in members]
+        conditionals = [self._column_conditionals(e) for e in members]
+        log_share = self._shares_of_orderings().log().unsqueeze(-1)  # (E, 1)
+        columns = []
+        for d in range(x.shape[-1]):
+            others, i, each = known.clone(), self.gaussian.place(d), []
+            others[:, d] = False
+            moves = self.gaussian(x, others) if i is not None else ()
+            for e, network in enumerate(networks):
+                state = network.start(len(x), context, u=u, given=others)
+                params = network.step(state, network.ordering.tolist().index(d))
+                params, conditional = params.unsqueeze(-2), conditionals[e][d]
+                if i is not None:
+                    of_column = [v[:, i] for v in moves]
+                    params = self._moved(e, i, conditional, params, of_column)
+                each.append(conditional.log_prob(params, x[:, [d]]).squeeze(-1))
+            columns.append((torch.stack(each).double() + log_share).logsumexp(0))
+        return torch.stack(columns, -1).masked_fill(~known, 0.0)
+
     def predictive(
         self, x: Tensor, d: int, context: Tensor | None = None
     ) -> Predictive:
@@ -199,8 +228,15 @@ class AgnosticModule(DensityModule):
         known[:, d] = False
         params = self.cell_params(x, known, context)
         conditional, params = self.of_column(params, d)
-        weights = params.new_full(params.shape[:-1], 1.0 / len(params)).double()
+        shares = self._shares_of_orderings().view(-1, 1, 1)
+        weights = shares.expand(params.shape[:-1])
         return Predictive([conditional] * len(params), params.double(), weights)
+
+    def _shares_of_orderings(self) -> Tensor:
+        """By network (E,): some have an ordering more than others."""
+        k, device = self.n_orderings, self.network.ordering.device
+        counts = torch.arange(k, device=device).remainder(self.n_members).bincount()
+        return counts.double() / k
 
     def cell_params(
         self, x: Tensor, known: Tensor, context: Tensor | None = None
@@ -266,17 +302,26 @@ class AgnosticModule(DensityModule):
             i = self.gaussian.place(d)
             if i is not None:
                 moves = self.gaussian.step(beside, i, rows)
-                params = column[d].moved(
-                    params,
-                    self.gaussian.mean[[i]].to(x),
-                    *(v.to(x).unsqueeze(-1) for v in moves),
-                    self.shares[e % len(self.shares), 0, [i]],
-                )
+                params = self._moved(e, i, column[d], params, moves)
             x_d = visit(d, rows, column[d], params)
             u_d = column[d].encode(x_d).squeeze(-2)
             state = network.observe(state, t, u_d, rows)
             if i is not None:
                 beside = self.gaussian.observe(beside, i, x_d.squeeze(-1), rows)
+
+    def _moved(
+        self,
+        e: int,
+        i: int,
+        conditional: Any,
+        params: Tensor,
+        moves: Sequence[Tensor],
+    ) -> Tensor:
+        """Move the parameters (n, 1, P_d) of the i-th column that the Gaussian has."""
+        shift, log_ratio = (v.to(params).unsqueeze(-1) for v in moves)
+        center = self.gaussian.mean[[i]].to(params)
+        share = self.shares[e % len(self.shares), 0, [i]]
+        return conditional.moved(params, center, shift, log_ratio, share)
 
     def sampler(self, e: int) -> Callable[..., Tensor]:
         """The draw(n, generator, context=None) -> (n, D) of the e-th ordering."""

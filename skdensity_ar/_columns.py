@@ -354,7 +354,8 @@ class Columns:
             values, missing = _read(X, j, column.name, with_missing)
             if missing.any():
                 out[missing, j] = np.nan
-                out[~missing, j] = column.transform(values)
+                if len(values) > 0:
+                    out[~missing, j] = column.transform(values)
             else:
                 out[:, j] = column.transform(values)
         return out

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 from sklearn.base import BaseEstimator, _fit_context
+from sklearn.utils._optional_dependencies import check_matplotlib_support
 from sklearn.utils._param_validation import (
     HasMethods,
     Interval,
@@ -42,6 +43,7 @@ __all__ = [
     "check_columns",
     "check_context",
     "check_count",
+    "check_matplotlib_support",
     "check_sequences",
     "check_table",
     "check_weights",
@@ -392,7 +394,7 @@ def check_columns(columns: Any, names: Sequence[Hashable], parameter: str) -> li
 
 
 def check_count(count: Any, parameter: str) -> int:
-    """How many of something to draw.
+    """How many of something to draw or to show.
 
     Raises
     ------

@@ -182,13 +182,15 @@ class DensityOutlierDetector(OutlierMixin, AroundDensity):
         return (1.0 + below) / (1.0 + n_samples)
 
     @available_if(_can_explain)
-    def score_features(self, X) -> np.ndarray:
+    def score_features(self, X, *, given=None) -> np.ndarray:
         """Share of every column in the log-density of a row.
 
         Parameters
         ----------
         X : array-like or frame of shape (n_samples, n_features)
             Rows with the columns of `fit`.
+        given : {"others"} or None, default=None
+            As in `MADEDensity.score_features`, where the density takes it.
 
         Returns
         -------
@@ -196,7 +198,8 @@ class DensityOutlierDetector(OutlierMixin, AroundDensity):
             In nats; the lowest of an outlier is the column that makes it one.
         """
         check_is_fitted(self)
-        return self.estimator_.score_features(X)
+        asked = {} if given is None else {"given": given}
+        return self.estimator_.score_features(X, **asked)
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()

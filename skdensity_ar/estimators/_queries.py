@@ -39,7 +39,7 @@ class ConditionalQueries(BaseAutoregressiveDensity):
     """
 
     @torch.no_grad()
-    def score_features(self, X, *, context=None, return_remainder=False):
+    def score_features(self, X, *, given=None, context=None, return_remainder=False):
         """Share of every column in the log-density of a row.
 
         The mean over orderings of log p(x_d | columns before d). The density is the
@@ -50,6 +50,11 @@ class ConditionalQueries(BaseAutoregressiveDensity):
         ----------
         X : array-like or frame of shape (n_samples, n_features)
             Rows with the columns of `fit`.
+        given : {"others"} or None, default=None
+            "others" asks for log p(x_d | all other known cells of the row) instead,
+            that of `score_samples` with all columns but d given. These are no shares:
+            what two columns have in common counts in both, and they do not sum to the
+            score. Needs ordering="agnostic", and a pass per column.
         context : as in `fit`, default=None
             One for each row, of a density fitted with contexts.
         return_remainder : bool, default=False
@@ -67,8 +72,13 @@ class ConditionalQueries(BaseAutoregressiveDensity):
         ------
         ValueError
             If cells are missing with missing="estimate": an estimate has no shares.
+            For another `given`; with given="others" where there is no remainder to
+            return, or the ordering is not "agnostic".
         """
         check_is_fitted(self)
+        if given is not None:
+            self._check_given_others(given, return_remainder)
+            return self._given_others(X, context)
         X, _ = self._read(X, reset=False, columns=self.columns_)
         if self._is_estimate and missing_cells(X).any():
             raise ValueError(
@@ -92,13 +102,38 @@ class ConditionalQueries(BaseAutoregressiveDensity):
             out[rows] = np.where(known, shares, 0.0)
         return (out, remainder) if return_remainder else out
 
+    def _check_given_others(self, given: Any, return_remainder: bool) -> None:
+        if not (isinstance(given, str) and given == "others"):
+            raise ValueError(
+                f"given must be None or 'others', got {given!r}; score_samples takes "
+                "columns."
+            )
+        if return_remainder:
+            raise ValueError(
+                "With given='others' nothing is shared out, so there is no remainder; "
+                "set return_remainder=False."
+            )
+        self._check_agnostic("score_features(given='others')")
+
+    def _given_others(self, X: Any, context: Any) -> np.ndarray:
+        """Ask for log p(x_d | all other known cells), (n, D), in the units of X."""
+        X, _ = self._read(X, reset=False, columns=self.columns_)
+        out = np.empty(X.shape)
+        for begin, codes, x, cells in self._blocks_of(X, context):
+            with threads_for(len(x) * self.module_.n_weights):
+                each = self.module_.log_prob_given_others(x, cells.get("context"))
+            each = each[: len(codes)].cpu().numpy()
+            out[begin : begin + len(codes)] = each + self.columns_.log_jacobians(codes)
+        return out
+
     @torch.no_grad()
     def cdf(self, X, column, *, context=None) -> np.ndarray:
         """Probability that a column is at most what it is, given the others.
 
         P(X_d ≤ x_d | the other cells of the row). With ordering="agnostic" of any
-        column, given those cells that are known, as the average of the networks says;
-        otherwise of one that comes last in every ordering, given all others.
+        column, given those cells that are known, by the density that
+        `score_features(X, given="others")` has; otherwise of one that comes last in
+        every ordering, given all others.
 
         Parameters
         ----------
@@ -312,8 +347,8 @@ class ConditionalQueries(BaseAutoregressiveDensity):
             raise ValueError(f"strategy must be one of {STRATEGIES}, got {strategy!r}.")
         if strategy == "sample":
             self._check_draws("impute")
-        elif not self._is_agnostic:
-            raise ValueError(_needs_agnostic(f"impute by the {strategy}"))
+        else:
+            self._check_agnostic(f"impute by the {strategy}")
         X, _ = self._read(X, reset=False, columns=self.columns_)
         generator = None
         if strategy == "sample":
@@ -414,15 +449,15 @@ class ConditionalQueries(BaseAutoregressiveDensity):
         return self.module_.complete(x, ~x.isnan(), generator, context, **how)
 
     def _check_draws(self, method: str) -> None:
-        if not self._is_agnostic and not self._is_estimate:
-            raise ValueError(_needs_agnostic(method))
+        if not self._is_estimate:
+            self._check_agnostic(method, " missing='estimate' has draws of it.")
 
-
-def _needs_agnostic(method: str) -> str:
-    return (
-        f"{method} needs the probability of any columns given any others, which "
-        "ordering='agnostic' has; fit with it. missing='estimate' has draws of it."
-    )
+    def _check_agnostic(self, method: str, otherwise: str = "") -> None:
+        if not self._is_agnostic:
+            raise ValueError(
+                f"{method} needs the probability of any columns given any others, "
+                f"which ordering='agnostic' has; fit with it.{otherwise}"
+            )
 
 
 def _power_of_two(n: int, low: int, high: int) -> int:

@@ -1,13 +1,21 @@
 """Conditionals, draws of missing cells, imputation, explanations of tables."""
 
+import itertools
+
 import numpy as np
 import pandas as pd
 import polars as pl
 import pytest
+import torch
 from scipy.stats import multivariate_normal, norm
 from sklearn.exceptions import NotFittedError
 
-from skdensity_ar import MADEDensity, NADEDensity, RNADEDensity
+from skdensity_ar import (
+    DensityOutlierDetector,
+    MADEDensity,
+    NADEDensity,
+    RNADEDensity,
+)
 from tests.small import mixed_frame
 
 COVARIANCE = np.array([[1.0, 0.8, 0.1], [0.8, 1.0, 0.5], [0.1, 0.5, 1.0]])
@@ -134,12 +142,91 @@ def test_missing_cells_have_no_share(agnostic):
     np.testing.assert_allclose(shares.sum(1), agnostic.score_samples(X), atol=1e-6)
 
 
+@pytest.mark.parametrize("name", mixed_frame().columns)
+def test_a_column_of_which_no_cell_is_known(name):
+    X = mixed_frame()
+    density = MADEDensity(ordering="agnostic", max_iter=1, random_state=0).fit(X)
+    cut = X.iloc[:4].copy()
+    cut[name] = pd.Series([None] * 4, dtype=object)
+    shares = density.score_features(cut)
+    assert (shares[:, X.columns.get_loc(name)] == 0.0).all()
+    np.testing.assert_allclose(shares.sum(1), density.score_samples(cut), atol=1e-6)
+    assert not pd.isna(density.impute(cut)[name]).any()
+
+
 def test_the_share_of_a_wrong_cell_is_the_smallest(agnostic):
     X = rows(100, 4)
     wrong = np.random.default_rng(0).integers(0, 3, len(X))
     X[np.arange(len(X)), wrong] += 8.0
     guilty = agnostic.score_features(X).argmin(1)
     assert np.mean(guilty == wrong) > 0.9
+
+
+TABLES_GIVEN_OTHERS = {
+    "reals": lambda: (holes(rows(120, 0) @ np.diag([1e-3, 1.0, 50.0]), 0.2), {}),
+    "bits": lambda: (holes(rows(120, 0) > MEAN, 0.2), {}),
+    "mixed": lambda: (mixed_frame(120), {}),
+    "bounded": lambda: (
+        np.maximum(rows(120, 0) - MEAN, 0.0),
+        {"bounds": {0: (0, None), 1: (-1.0, None)}, "atoms": {0: 0.0}},
+    ),
+}
+
+
+@pytest.mark.parametrize("networks", [{}, {"n_orderings": 3, "n_networks": 2}])
+@pytest.mark.parametrize("table", TABLES_GIVEN_OTHERS)
+def test_every_column_given_all_others(table, networks):
+    X, params = TABLES_GIVEN_OTHERS[table]()
+    density = MADEDensity(
+        ordering="agnostic", max_iter=3, random_state=0, **params, **networks
+    ).fit(X)
+    found = density.score_features(X, given="others")
+    everything = range(X.shape[1])
+    for d in everything:
+        one = density.score_samples(X, given=[c for c in everything if c != d])
+        np.testing.assert_allclose(found[:, d], one, rtol=1e-5, atol=1e-5)
+    assert (found[pd.isna(np.asarray(X, dtype=object))] == 0.0).all()
+    detector = DensityOutlierDetector(density)
+    detector.estimator_ = density
+    np.testing.assert_array_equal(detector.score_features(X, given="others"), found)
+
+
+def test_bits_given_all_others_are_those_of_the_networks():
+    X = (rows(200, 0) > MEAN).astype(float)
+    density = NADEDensity(ordering="agnostic", max_iter=5, random_state=0).fit(X)
+    every_row = np.array(list(itertools.product([0.0, 1.0], repeat=3)))
+    p = np.exp(density.score_features(every_row, given="others"))
+    x, module = torch.from_numpy(every_row).float(), density.module_
+    for d in range(3):
+        known = torch.ones_like(x, dtype=torch.bool)
+        known[:, d] = False
+        logits = module.cell_params(x, known).detach()[..., d]  # (E, n)
+        of_one = logits.sigmoid().mean(0).numpy()
+        expected = np.where(every_row[:, d] == 1.0, of_one, 1.0 - of_one)
+        np.testing.assert_allclose(p[:, d], expected, rtol=1e-5)
+        # The two values of a bit, all others the same, make one.
+        pairs = p[:, d].reshape([2] * 3).sum(d)
+        np.testing.assert_allclose(pairs, 1.0, rtol=1e-6)
+
+
+def test_columns_given_all_others_under_a_context():
+    X, label = rows(80, 0), np.array(["a", "b"] * 40)
+    density = MADEDensity(ordering="agnostic", max_iter=2, random_state=0)
+    density.fit(X, context=label)
+    found = density.score_features(X, given="others", context=label)
+    one = density.score_samples(X, given=[0, 2], context=label)
+    np.testing.assert_allclose(found[:, 1], one, rtol=1e-5, atol=1e-5)
+
+
+def test_what_cannot_be_given_to_columns(in_order, agnostic):
+    X = rows(5, 0)
+    with pytest.raises(ValueError, match=r"given='others'\) needs .*'agnostic'"):
+        in_order.score_features(X, given="others")
+    for wrong in ("all", [0, 1], np.array([0, 1])):
+        with pytest.raises(ValueError, match="given must be None or 'others', got"):
+            agnostic.score_features(X, given=wrong)
+    with pytest.raises(ValueError, match="so there is no remainder"):
+        agnostic.score_features(X, given="others", return_remainder=True)
 
 
 # Draws and imputation -----------------------------------------------------------------
@@ -292,6 +379,15 @@ def test_the_share_below_is_the_integral_of_the_density(in_order):
         p = np.exp(in_order.score_samples(grid, given=[0, 1]))
         # The Cauchy background has 1e-4 of mass, some of it further out.
         assert np.trapezoid(p, grid[:, 2]) == pytest.approx(share, abs=2e-5)
+
+
+def test_the_share_below_is_that_of_the_density_given_others(agnostic):
+    row = rows(1, 8)
+    grid = row.repeat(20001, 0)
+    grid[:, 0] = np.linspace(-60.0, row[0, 0], 20001)
+    p = np.exp(agnostic.score_samples(grid, given=[1, 2]))
+    share = agnostic.cdf(row, 0)[0]
+    assert np.trapezoid(p, grid[:, 0]) == pytest.approx(share, abs=2e-5)
 
 
 def test_members_are_weighed_by_what_they_say_of_the_others():
