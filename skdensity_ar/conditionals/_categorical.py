@@ -77,6 +77,9 @@ class Categorical(Conditional):
         log_share = self.log_shares[rank.clamp(min=0, max=R - 1), column]
         return log_share.masked_fill(rank < 0, 0.0)
 
+    def log_vague(self, x: Tensor) -> Tensor:
+        return torch.full_like(x, -math.log(self.n_labels + 1.0))  # with "not seen"
+
     def sample(self, params: Tensor, generator: torch.Generator) -> Tensor:
         code = sample_index(params, generator)
         if self.log_shares is not None:
