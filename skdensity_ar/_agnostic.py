@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -192,11 +193,14 @@ class AgnosticModule(DensityModule):
         known = known_cells(x)
         return self.log_prob(x, context, known=known, given=known & given)
 
-    def log_prob_given_others(self, x: Tensor, context: Tensor | None = None) -> Tensor:
+    def cell_log_prob(
+        self, x: Tensor, context: Tensor | None = None, *, alone: bool = False
+    ) -> Tensor:
         """log p(x_d | all other known cells), float64, (n, D); 0 for missing ones.
 
         As `conditional_log_prob` has it with all columns but d given, whose own order
-        does not matter: the average over orderings is one over networks.
+        does not matter: the average over orderings is one over networks. `alone` asks
+        for log p(x_d), with none given.
         """
         known = known_cells(x)
         x = x.masked_fill(~known, 0.0)
@@ -206,8 +210,9 @@ class AgnosticModule(DensityModule):
         log_share = self._shares_of_orderings().log().unsqueeze(-1)  # (E, 1)
         columns = []
         for d in range(x.shape[-1]):
-            others, i, each = known.clone(), self.gaussian.place(d), []
+            others = torch.zeros_like(known) if alone else known.clone()
             others[:, d] = False
+            i, each = self.gaussian.place(d), []
             moves = self.gaussian(x, others) if i is not None else ()
             for e, network in enumerate(networks):
                 state = network.start(len(x), context, u=u, given=others)
@@ -219,6 +224,21 @@ class AgnosticModule(DensityModule):
                 each.append(conditional.log_prob(params, x[:, [d]]).squeeze(-1))
             columns.append((torch.stack(each).double() + log_share).logsumexp(0))
         return torch.stack(columns, -1).masked_fill(~known, 0.0)
+
+    def cell_log_odds(self, x: Tensor, context: Tensor | None = None) -> Tensor:
+        """log p(x_d | others) - log r_d(x_d), float64, (n, D); 0 for missing cells.
+
+        r_d is what a wrong cell may hold: half of it p(x_d), the value of another row,
+        half of it vague.
+        """
+        known = known_cells(x)
+        there = x.masked_fill(~known, 0.0)
+        column = self._column_conditionals()
+        vague = [c.log_vague(there[:, [d]]).double() for d, c in enumerate(column)]
+        of_others = self.cell_log_prob(x, context, alone=True)
+        wrong = torch.logaddexp(of_others, torch.cat(vague, -1)) - math.log(2.0)
+        log_odds = self.cell_log_prob(x, context) - wrong
+        return log_odds.masked_fill(~known, 0.0)
 
     def predictive(
         self, x: Tensor, d: int, context: Tensor | None = None

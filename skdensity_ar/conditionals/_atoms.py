@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any, Self
 
@@ -82,6 +83,10 @@ class WithAtoms(Conditional):
         log_p = self.others.log_prob(of_others, _without_atoms(x))
         is_other = part.squeeze(-1) == 0
         return log_pi.gather(-1, part).squeeze(-1) + torch.where(is_other, log_p, 0.0)
+
+    def log_vague(self, x: Tensor) -> Tensor:
+        log_p = self.others.log_vague(_without_atoms(x))
+        return log_p.masked_fill(atom_of(x) >= 0, 0.0) - math.log(self.n_atoms + 1.0)
 
     def sample(self, params: Tensor, generator: torch.Generator) -> Tensor:
         logits, of_others = self.split(params)

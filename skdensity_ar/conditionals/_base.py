@@ -92,6 +92,13 @@ class Conditional(nn.Module):
         """
         raise NotImplementedError
 
+    def log_vague(self, x: Tensor) -> Tensor:
+        """Evaluate a broad density or mass that knows nothing, (..., D) -> (..., D).
+
+        Of what a wrong value may be; there is none by default.
+        """
+        return torch.full_like(x, -torch.inf)
+
     def sample(self, params: Tensor, generator: torch.Generator) -> Tensor:
         """Draw values (..., D) given parameters (..., D, n_params)."""
         if self.n_uniforms is None:

@@ -1,5 +1,7 @@
 """One logit per column: p(x_d = 1) = sigmoid(logit)."""
 
+import math
+
 import torch
 from torch import Tensor
 from torch.nn.functional import logsigmoid
@@ -20,6 +22,9 @@ class Bernoulli(Conditional):
 
     def log_prob(self, params: Tensor, x: Tensor) -> Tensor:
         return logsigmoid((2.0 * x - 1.0) * params.squeeze(-1))
+
+    def log_vague(self, x: Tensor) -> Tensor:
+        return torch.full_like(x, -math.log(2.0))
 
     def from_uniforms(self, params: Tensor, u: Tensor) -> Tensor:
         p = params.squeeze(-1).sigmoid()

@@ -78,6 +78,9 @@ class Categorical(Conditional):
         log_share = self.log_shares[rank.clamp(min=0, max=R - 1), column]
         return log_share.masked_fill(rank < 0, 0.0)
 
+    def log_vague(self, x: Tensor) -> Tensor:
+        return torch.full_like(x, -math.log(self.n_labels + 1.0))  # with "not seen"
+
     def from_uniforms(self, params: Tensor, u: Tensor) -> Tensor:
         code = drawn_index(params, u[0])
         if self.log_shares is not None:

@@ -30,6 +30,10 @@ FAR = 5.0
 FARTHEST = 1e14
 
 
+# Scale of the Cauchy density that stands for a wrong value.
+_VAGUE = 3.0
+
+
 # Scales beyond which a component has no mass to speak of, and halvings of what lies
 # between, after which float32 tells no more apart.
 _FAR_OUT, _HALVINGS = 40.0, 60
@@ -204,6 +208,9 @@ class Mixture(Conditional):
     def _far(self, x: Tensor) -> Tensor:
         """log ε Cauchy(x)."""
         return CAUCHY.log_prob(x) + math.log(self.background or 1.0)
+
+    def log_vague(self, x: Tensor) -> Tensor:
+        return CAUCHY.log_prob(x / _VAGUE) - math.log(_VAGUE)
 
     def cdf(self, params: Tensor, x: Tensor) -> Tensor:
         z_alpha, mu, sigma = self.split(params)

@@ -21,6 +21,9 @@ class PointMass(Conditional):
         log_p = torch.zeros_like(x).masked_fill(x != 0.0, -torch.inf)
         return log_p + params.sum(-1)  # the sum over no parameter at all: 0
 
+    def log_vague(self, x: Tensor) -> Tensor:
+        return torch.zeros_like(x)
+
     def from_uniforms(self, params: Tensor, u: Tensor) -> Tensor:
         return params.new_zeros(params.shape[:-1])
 

@@ -127,6 +127,9 @@ class Rounded(Conditional):
         below, above = _zero(below, is_last), _zero(above, is_first)
         return below + above + _zero(inside, is_first | is_last)
 
+    def log_vague(self, x: Tensor) -> Tensor:
+        return self._log_background(self._clamped(x))
+
     def _log_background(self, x: Tensor) -> Tensor:
         """The log-mass of x (..., D) in a standard Cauchy density."""
         lower, upper = self._standardised(x - 0.5), self._standardised(x + 0.5)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from numbers import Real
 from typing import ClassVar, Self
 
@@ -22,9 +23,10 @@ from skdensity_ar.estimators._around import AroundDensity
 from skdensity_ar.estimators._made import MADEDensity
 
 
-def _can_explain(detector: DensityOutlierDetector) -> bool:
-    return hasattr(
-        getattr(detector, "estimator_", detector.estimator), "score_features"
+def _has(method: str) -> Callable[[DensityOutlierDetector], bool]:
+    """Whether the density inside has a method."""
+    return lambda detector: hasattr(
+        getattr(detector, "estimator_", detector.estimator), method
     )
 
 
@@ -181,7 +183,7 @@ class DensityOutlierDetector(OutlierMixin, AroundDensity):
         below = np.searchsorted(drawn, self.score_samples(X), side="right")
         return (1.0 + below) / (1.0 + n_samples)
 
-    @available_if(_can_explain)
+    @available_if(_has("score_features"))
     def score_features(self, X, *, given=None) -> np.ndarray:
         """Share of every column in the log-density of a row.
 
@@ -200,6 +202,23 @@ class DensityOutlierDetector(OutlierMixin, AroundDensity):
         check_is_fitted(self)
         asked = {} if given is None else {"given": given}
         return self.estimator_.score_features(X, **asked)
+
+    @available_if(_has("score_cells"))
+    def score_cells(self, X) -> np.ndarray:
+        """Log-odds that a cell holds what belongs there, given the others of its row.
+
+        Parameters
+        ----------
+        X : array-like or frame of shape (n_samples, n_features)
+            Rows with the columns of `fit`.
+
+        Returns
+        -------
+        log_odds : ndarray of shape (n_samples, n_features)
+            In nats, without units: as `MADEDensity.score_cells`.
+        """
+        check_is_fitted(self)
+        return self.estimator_.score_cells(X)
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()

@@ -78,7 +78,8 @@ class ConditionalQueries(BaseAutoregressiveDensity):
         check_is_fitted(self)
         if given is not None:
             self._check_given_others(given, return_remainder)
-            return self._given_others(X, context)
+            log_p, codes = self._of_cells(X, context, "cell_log_prob")
+            return log_p + self.columns_.log_jacobians(codes)
         X, _ = self._read(X, reset=False, columns=self.columns_)
         if self._is_estimate and missing_cells(X).any():
             raise ValueError(
@@ -115,16 +116,49 @@ class ConditionalQueries(BaseAutoregressiveDensity):
             )
         self._check_agnostic("score_features(given='others')")
 
-    def _given_others(self, X: Any, context: Any) -> np.ndarray:
-        """Ask for log p(x_d | all other known cells), (n, D), in the units of X."""
+    def _of_cells(
+        self, X: Any, context: Any, method: str
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Ask the module for a number for every cell, (n, D); return the codes too."""
         X, _ = self._read(X, reset=False, columns=self.columns_)
-        out = np.empty(X.shape)
+        out, all_codes = np.empty(X.shape), np.empty(X.shape)
         for begin, codes, x, cells in self._blocks_of(X, context):
             with threads_for(len(x) * self.module_.n_weights):
-                each = self.module_.log_prob_given_others(x, cells.get("context"))
-            each = each[: len(codes)].cpu().numpy()
-            out[begin : begin + len(codes)] = each + self.columns_.log_jacobians(codes)
-        return out
+                each = getattr(self.module_, method)(x, cells.get("context"))
+            rows = slice(begin, begin + len(codes))
+            out[rows], all_codes[rows] = each[: len(codes)].cpu().numpy(), codes
+        return out, all_codes
+
+    @torch.no_grad()
+    def score_cells(self, X, *, context=None) -> np.ndarray:
+        """Log-odds that a cell holds what belongs there, given the others of its row.
+
+        log p(x_d | all other known cells) - log r_d(x_d), where r_d is what a wrong
+        cell may hold: with probability 1/2 the value of any other row, p(x_d), and with
+        1/2 anything, a Cauchy density of three spreads or equal masses of all
+        categories. Units cancel: columns of all kinds compare. The lowest entry of a
+        row is the cell that the others contradict most.
+
+        Parameters
+        ----------
+        X : array-like or frame of shape (n_samples, n_features)
+            Rows with the columns of `fit`.
+        context : as in `fit`, default=None
+            One for each row, of a density fitted with contexts.
+
+        Returns
+        -------
+        log_odds : ndarray of shape (n_samples, n_features)
+            In nats; 0 for missing cells.
+
+        Raises
+        ------
+        ValueError
+            With other orderings than "agnostic".
+        """
+        check_is_fitted(self)
+        self._check_agnostic("score_cells")
+        return self._of_cells(X, context, "cell_log_odds")[0]
 
     @torch.no_grad()
     def cdf(self, X, column, *, context=None) -> np.ndarray:

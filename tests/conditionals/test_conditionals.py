@@ -5,6 +5,7 @@ import math
 import numpy as np
 import pytest
 import torch
+from scipy import integrate
 
 from skdensity_ar.conditionals import (
     CONDITIONALS,
@@ -613,3 +614,21 @@ def test_shares_below_of_bits_and_points():
     codes = torch.tensor([-1.0, 0.0, 1.0]).double()[:, None].expand(3, D)
     assert torch.equal(PointMass().cdf(nothing[0], codes), (codes >= 0.0).double())
     assert (PointMass().quantile(nothing, 0.3) == 0.0).all()
+
+
+def test_what_knows_nothing_has_mass_one():
+    for conditional, outcomes in [
+        (Bernoulli(), [0.0, 1.0]),
+        (Categorical(3), [0.0, 1.0, 2.0, 3.0]),
+        (PointMass(), [0.0]),
+    ]:
+        log_p = conditional.log_vague(torch.tensor(outcomes)[:, None])
+        assert log_p.exp().sum() == pytest.approx(1.0)
+    for kind in MIXTURES:
+        conditional, _ = properties.mixture_block(kind, [0])
+        total, _ = integrate.quad(
+            lambda x, c=conditional: c.log_vague(torch.tensor([x])).exp().item(),
+            -np.inf,
+            np.inf,
+        )
+        assert total == pytest.approx(1.0, abs=1e-4)

@@ -7,7 +7,7 @@ import pandas as pd
 import polars as pl
 import pytest
 import torch
-from scipy.stats import multivariate_normal, norm
+from scipy.stats import cauchy, multivariate_normal, norm
 from sklearn.exceptions import NotFittedError
 
 from skdensity_ar import (
@@ -494,3 +494,60 @@ def test_shares_below_that_cannot_be_told(in_order, agnostic):
     for ask in (MADEDensity().cdf, MADEDensity().quantile):
         with pytest.raises(NotFittedError):
             ask(X, 0, *([0.5] if ask.__name__ == "quantile" else []))
+
+
+# Which cell is wrong ------------------------------------------------------------------
+
+
+def test_log_odds_of_cells_compare_the_others_with_what_a_wrong_cell_may_hold(agnostic):
+    X = holes(rows(40, 3), 0.2)
+    log_odds = agnostic.score_cells(X)
+    given_others = agnostic.score_features(X, given="others")
+    for d, column in enumerate(agnostic.columns_.columns):
+        there = ~np.isnan(X[:, d])
+        assert (log_odds[~there, d] == 0.0).all()
+        alone = np.full(X.shape, np.nan)
+        alone[:, d] = X[:, d]
+        log_p, x = agnostic.score_samples(alone)[there], X[there, d]
+        vague = cauchy(column.center, 3.0 * column.scale).logpdf(x)
+        wrong = np.logaddexp(log_p, vague) - np.log(2.0)
+        expected = given_others[there, d] - wrong
+        np.testing.assert_allclose(log_odds[there, d], expected, atol=1e-4)
+
+
+def test_log_odds_of_cells_have_no_units(agnostic):
+    X = rows(50, 4)
+    scaled = MADEDensity(
+        ordering="agnostic", n_orderings=4, max_iter=100, random_state=0
+    ).fit(holes(rows(1500, 0), 0.2) * [1024.0, 1.0, 1.0 / 64.0])
+    np.testing.assert_allclose(
+        scaled.score_cells(X * [1024.0, 1.0, 1.0 / 64.0]),
+        agnostic.score_cells(X),
+        atol=1e-5,
+    )
+
+
+def test_log_odds_of_cells_are_those_of_the_gaussian(agnostic):
+    X = rows(300, 5)
+    log_odds = agnostic.score_cells(X)
+    precision, variance = np.linalg.inv(COVARIANCE), COVARIANCE.diagonal()
+    left = 1.0 / precision.diagonal()  # the variance given all others
+    given_others = norm(X - (X - MEAN) @ precision * left, np.sqrt(left)).logpdf(X)
+    vague = cauchy(MEAN, 3.0 * np.sqrt(variance)).logpdf(X)
+    wrong = np.logaddexp(norm(MEAN, np.sqrt(variance)).logpdf(X), vague) - np.log(2.0)
+    assert np.abs(log_odds - (given_others - wrong)).mean() < 0.3
+    # A row on the other side of the mean in one column is as likely there by itself.
+    X[:, 1] = 2.0 * MEAN[1] - X[:, 1]
+    assert agnostic.score_cells(X)[:, 1].mean() < log_odds[:, 1].mean() - 1.0
+
+
+def test_log_odds_of_cells_of_every_kind():
+    frame = mixed_frame(80)
+    density = MADEDensity(ordering="agnostic", max_iter=2, random_state=0).fit(frame)
+    log_odds = density.score_cells(frame)
+    assert log_odds.shape == frame.shape
+    assert np.isfinite(log_odds).all()
+    detector = DensityOutlierDetector(density).fit(frame)
+    assert detector.score_cells(frame).shape == frame.shape
+    with pytest.raises(ValueError, match=r"score_cells.*ordering='agnostic'"):
+        MADEDensity(max_iter=1).fit(frame).score_cells(frame)
