@@ -11,7 +11,6 @@ import polars as pl
 import pytest
 
 from skdensity_ar._columns import (
-    FARTHEST,
     SCALE_FLOOR,
     BinaryColumn,
     CategoryColumn,
@@ -23,6 +22,7 @@ from skdensity_ar._columns import (
     fit_columns,
 )
 from skdensity_ar.conditionals import (
+    FARTHEST,
     Bernoulli,
     Categorical,
     GaussianMixture,

@@ -1,0 +1,403 @@
+"""Deciding the kind of every column, its categories or its center and scale."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Hashable, Mapping
+from dataclasses import dataclass
+from numbers import Integral, Real
+from typing import Any
+
+import numpy as np
+from sklearn.preprocessing import OrdinalEncoder
+
+from skdensity_ar._bounds import OpenInterval
+from skdensity_ar._columns._kinds import (
+    BinaryColumn,
+    CategoryColumn,
+    Column,
+    ConstantColumn,
+    CountColumn,
+    LabelColumn,
+    LevelColumn,
+    RawColumn,
+    RealColumn,
+)
+from skdensity_ar._columns._table import Columns, read_column
+from skdensity_ar._columns._values import (
+    are_booleans,
+    as_numbers,
+    is_any_of,
+    refuse_negative,
+)
+from skdensity_ar._frames import column_dtype, container_of, ordered_levels
+from skdensity_ar.conditionals import CONDITIONALS, ColumnSpec, Conditional, PointMass
+
+# Smallest scale of a mixture component, as a share of the column's spread.
+SCALE_FLOOR = 1e-4
+
+# Smallest scale of a component under integers, in their units: all mass is on one.
+_INTEGER_FLOOR = 0.025
+
+# A categorical column of more labels than this, most rows with one of their own, looks
+# like the identifier of a row.
+_MANY_LABELS = 50
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What is asked for of one column.
+
+    Attributes
+    ----------
+    choice : str or class
+        Its conditional.
+    interval : OpenInterval or None
+    atoms : tuple of float
+    max_categories : int or None
+    """
+
+    choice: Any
+    interval: OpenInterval | None = None
+    atoms: tuple[float, ...] = ()
+    max_categories: int | None = None
+
+
+def fit_columns(
+    X: Any,
+    *,
+    conditional: Any,
+    numeric: str,
+    handle_unknown: str,
+    bounds: Any = None,
+    atoms: Any = None,
+    max_categories: int | None = None,
+    with_missing: bool = False,
+) -> Columns:
+    """Learn the kind of every column, its categories or its center and scale.
+
+    Parameters
+    ----------
+    X : ndarray or frame of shape (n, D)
+    conditional : str, class, or dict of these by column
+        The estimators' parameter.
+    numeric : str
+        What "auto" makes of numbers that are not all 0 or 1.
+    handle_unknown : {"score", "error"}
+    bounds, atoms : dict by column, or None
+        The estimators' parameters, as is `max_categories`.
+    with_missing : bool
+        Whether cells may be missing; the others then tell of their column.
+    """
+    container = container_of(X)
+    names = list(range(X.shape[1]) if container == "numpy" else X.columns)
+    columns = []
+    asked = _asked(conditional, bounds, atoms, max_categories, names)
+    if container == "numpy":  # what scikit-learn expects to be said first
+        for j, of_column in enumerate(asked):
+            choice = numeric if of_column.choice == "auto" else of_column.choice
+            if choice in ("categorical", "count"):
+                refuse_negative(X[:, j], names[j], choice)
+    for j, of_column in enumerate(asked):
+        values, _ = read_column(X, j, names[j], with_missing)
+        if len(values) == 0:
+            raise ValueError(
+                f"Column {names[j]!r} holds no value, all are missing; drop it."
+            )
+        levels = ordered_levels(X, j)
+        column = _fit_column(values, names[j], of_column, numeric, levels)
+        if container != "numpy":
+            column.dtype = column_dtype(X, j)
+        if isinstance(column, CategoryColumn):
+            column.handle_unknown = handle_unknown
+        columns.append(column)
+    return Columns(columns, container)
+
+
+def _asked(
+    conditional: Any,
+    bounds: Any,
+    atoms: Any,
+    max_categories: int | None,
+    names: list[Hashable],
+) -> list[Asked]:
+    """What is asked for, by column."""
+    if isinstance(conditional, Mapping):
+        choices = {
+            j: _checked(choice, f"conditional of column {names[j]!r}")
+            for j, choice in _by_column(conditional, "conditional", names).items()
+        }
+    else:
+        choices = dict.fromkeys(range(len(names)), _checked(conditional, "conditional"))
+    intervals = {
+        j: _interval(pair, names[j])
+        for j, pair in _by_column(bounds or {}, "bounds", names).items()
+    }
+    masses = {
+        j: _atoms(values, names[j])
+        for j, values in _by_column(atoms or {}, "atoms", names).items()
+    }
+    return [
+        Asked(
+            choices.get(j, "auto"), intervals.get(j), masses.get(j, ()), max_categories
+        )
+        for j in range(len(names))
+    ]
+
+
+def _by_column(given: Mapping, parameter: str, names: list[Hashable]) -> dict[int, Any]:
+    """The entries of a parameter by the positions of the columns that it names."""
+    by_column = {}
+    for key, value in given.items():
+        if key in names:
+            j = names.index(key)
+        elif isinstance(key, Integral) and 0 <= int(key) < len(names):
+            j = int(key)
+        else:
+            raise ValueError(
+                f"{parameter} names the column {key!r}, which X does not have; its "
+                f"columns are {names}."
+            )
+        by_column[j] = value
+    return by_column
+
+
+def _interval(pair: Any, name: Hashable) -> OpenInterval:
+    try:
+        low, high = pair
+        low, high = -np.inf if low is None else low, np.inf if high is None else high
+        if not isinstance(low, str) and low < high:
+            return OpenInterval(float(low), float(high))
+    except (TypeError, ValueError):
+        pass
+    raise ValueError(
+        f"bounds of column {name!r} must be a pair of numbers (low, high), low < high, "
+        f"with None for an open side, got {pair!r}."
+    )
+
+
+def _atoms(values: Any, name: Hashable) -> tuple[float, ...]:
+    listed = [values] if isinstance(values, Real) else values
+    try:
+        atoms = tuple(sorted(float(v) for v in listed if isinstance(v, Real)))
+        if 0 < len(set(atoms)) == len(listed) and np.isfinite(atoms).all():
+            return atoms
+    except TypeError:
+        pass
+    raise ValueError(
+        f"atoms of column {name!r} must be a number or a list of different numbers, "
+        f"got {values!r}."
+    )
+
+
+def _checked(choice: Any, what: str) -> Any:
+    is_class = isinstance(choice, type) and issubclass(choice, Conditional)
+    is_name = isinstance(choice, str) and choice in ("auto", *CONDITIONALS)
+    if not is_class and not is_name:
+        raise ValueError(
+            f"{what} must be 'auto', one of {sorted(CONDITIONALS)} or a subclass of "
+            f"Conditional, got {choice!r}."
+        )
+    return choice
+
+
+def _fit_column(
+    values: np.ndarray, name: Hashable, asked: Asked, numeric: str, levels: Any
+) -> Column:
+    choice = asked.choice
+    if choice == "auto":
+        if levels is not None:
+            choice = "ordinal"
+        elif values.dtype.kind == "O" and not are_booleans(values):
+            choice = "categorical"
+        elif np.isin(values, (0, 1)).all():
+            choice = "bernoulli"
+        else:
+            choice = numeric
+    conditional: type[Conditional] = CONDITIONALS.get(choice, choice)
+    if conditional.support != "real":
+        _refuse_what_is_for_real(asked, choice, name)
+    return _FIT[conditional.support](conditional, values, name, asked, levels)
+
+
+def _refuse_what_is_for_real(asked: Asked, choice: Any, name: Hashable) -> None:
+    for parameter, value in (("bounds", asked.interval), ("atoms", asked.atoms)):
+        if value:
+            raise ValueError(
+                f"{parameter} are for real columns, but column {name!r} has the "
+                f"conditional {choice!r}; leave it out of {parameter}, or set "
+                f"conditional={{{name!r}: 'gaussian_mixture'}}."
+            )
+
+
+def _fit_binary(conditional, values, name, asked, levels) -> Column:
+    value_type = bool if are_booleans(values) else float
+    column = BinaryColumn(name, conditional, value_type=value_type)
+    column.transform(values)
+    return column
+
+
+def _fit_category(conditional, values, name, asked, levels) -> Column:
+    kind = LabelColumn if values.dtype.kind == "O" else CategoryColumn
+    column = kind(name, conditional)
+    encoder = OrdinalEncoder(handle_unknown="use_encoded_value", unknown_value=-1)
+    try:
+        index = encoder.fit_transform(column.read(values)[:, None])[:, 0].astype(int)
+    except TypeError as error:
+        types = sorted({type(v).__name__ for v in values})
+        raise TypeError(
+            f"Column {name!r} holds labels of several types, {types}; make them one, "
+            f"for example by X[{name!r}].astype(str)."
+        ) from error
+    counts = np.bincount(index)
+    n_kept, order = len(counts), np.arange(len(counts))
+    if asked.max_categories is None:
+        _warn_of_identifiers(counts, name)
+    elif len(counts) > asked.max_categories:
+        n_kept = asked.max_categories - 1
+        order = np.argsort(-counts, kind="stable")
+    rare = counts[order[n_kept:]]
+    column.encoder, column.order = encoder, order
+    column.spec = ColumnSpec(
+        n_categories=n_kept + bool(len(rare)), shares=tuple(rare / max(rare.sum(), 1))
+    )
+    return column
+
+
+def _warn_of_identifiers(counts: np.ndarray, name: Hashable) -> None:
+    n_alone = int((counts == 1).sum())
+    if len(counts) > _MANY_LABELS and n_alone > counts.sum() / 2:
+        warnings.warn(
+            f"Column {name!r} has {len(counts)} labels, {n_alone} of which belong to "
+            "one row each: it looks like the identifier of a row, of which nothing can "
+            "be learnt. Drop it, or pool rare labels by max_categories=.",
+            UserWarning,
+            stacklevel=2,
+        )
+
+
+def _fit_ordinal(conditional, values, name, asked, levels) -> Column:
+    if levels is None:
+        if not all(isinstance(v, (Real, np.bool_)) for v in values):
+            raise ValueError(
+                f"conditional='ordinal' needs levels in an order, column {name!r} "
+                f"holds {values[0]!r}; make it an ordered categorical (pandas) or an "
+                "Enum (polars)."
+            )
+        levels = np.unique(values)
+    kind = LabelColumn if values.dtype.kind == "O" else LevelColumn
+    column = kind(name, conditional)
+    levels = column.read(np.asarray(levels))
+    column.encoder = OrdinalEncoder(
+        categories=[levels], handle_unknown="use_encoded_value", unknown_value=-1
+    ).fit(column.read(values)[:, None])
+    column.order = np.arange(len(levels))
+    center, scale = _integer_center_and_scale(column.transform(values))
+    column.spec = ColumnSpec(
+        n_categories=len(levels),
+        center=center,
+        scale=scale,
+        scale_floor=_INTEGER_FLOOR / scale,
+    )
+    return column
+
+
+def _fit_count(conditional, values, name, asked, levels) -> Column:
+    column = CountColumn(name, conditional)
+    center, scale = _integer_center_and_scale(column.transform(values))
+    column.offset = float(np.round(center))
+    column.spec = ColumnSpec(
+        center=center - column.offset,
+        scale=scale,
+        scale_floor=_INTEGER_FLOOR / scale,
+        first=-column.offset,
+    )
+    return column
+
+
+def _integer_center_and_scale(k: np.ndarray) -> tuple[float, float]:
+    """As of real values, but a step is at most two scales."""
+    if k.min() == k.max():
+        return float(k[0]), 0.5
+    center, scale = _center_and_scale(k)
+    return center, max(scale, 0.5)
+
+
+def _fit_real(conditional, values, name, asked, levels) -> Column:
+    numbers = as_numbers(values, name)
+    if numbers.min() == numbers.max():
+        return ConstantColumn(name, PointMass, value=float(numbers[0]))
+    interval, atoms = asked.interval or OpenInterval(), asked.atoms
+    column = RealColumn(name, conditional, interval=interval, atoms=atoms)
+    others = numbers[~is_any_of(values, atoms)]
+    if len(others) == 0:
+        raise ValueError(
+            f"All values of column {name!r} are among its atoms {list(atoms)}; "
+            f"conditional={{{name!r}: 'categorical'}} is for such a column."
+        )
+    column.check_inside(others)
+    y = interval.to_line(others)
+    if y.min() == y.max():  # beside atoms: no spread is known
+        column.center, column.scale = float(y[0]), max(abs(float(y[0])), 1.0)
+    else:
+        column.center, column.scale = _center_and_scale(y)
+    floor = max(SCALE_FLOOR, _standardised_step(others, column) / np.sqrt(12.0))
+    column.spec = ColumnSpec(scale_floor=float(floor), atoms=column.places)
+    return column
+
+
+def _standardised_step(x: np.ndarray, column: RealColumn) -> float:
+    """The step of the grid that x was rounded to, in units of the codes; 0 of none."""
+    codes = column.transform(x)
+    if not column.interval.is_bounded:
+        return _rounding_width(codes)
+    return _rounding_width(x) * float(np.exp(np.median(column.log_jacobian(codes))))
+
+
+def _fit_raw(conditional, values, name, asked, levels) -> Column:
+    column = RawColumn(name, conditional)
+    column.transform(values)
+    return column
+
+
+_FIT: dict[str, Callable[..., Column]] = {
+    "binary": _fit_binary,
+    "category": _fit_category,
+    "ordinal": _fit_ordinal,
+    "count": _fit_count,
+    "real": _fit_real,
+    "raw": _fit_raw,
+}
+
+
+def _center_and_scale(x: np.ndarray) -> tuple[float, float]:
+    """Mean and standard deviation of what lies within reach of the middle.
+
+    Values further than 5 interquartile ranges from the quartiles count as lying
+    there, so a single one of 1e12 does not flatten the rest. Scaling x by a power of
+    two scales both exactly.
+    """
+    x = x / 16.0  # so that no difference overflows
+    for tail in (0.25, 0.1, 0.05, 0.01, 0.0):
+        low, high = np.quantile(x, [tail, 1.0 - tail])
+        if high > low:
+            break
+    width = high - low
+    near = (np.clip(x, low - 5.0 * width, high + 5.0 * width) - low) / width
+    return float(16.0 * (low + width * near.mean())), float(16.0 * width * near.std())
+
+
+def _rounding_width(z: np.ndarray) -> float:
+    """The step of the grid that z was rounded to; 0 where values hardly repeat."""
+    values, counts = np.unique(z, return_counts=True)
+    repeated = values[counts > 1]
+    if counts[counts > 1].sum() < 0.1 * len(z) or len(repeated) < 2:
+        return 0.0
+    # Between the tails every point of the grid is taken, so most gaps are one step.
+    # A few atoms beside numbers that do not repeat have gaps too, but make no grid.
+    gaps = np.diff(repeated)
+    for width in np.quantile(gaps, (0.1, 0.02, 0.0), method="lower"):
+        steps = (z - repeated[0]) / width
+        if np.mean(np.abs(steps - np.round(steps)) < 0.05) > 0.9:
+            return float(width)
+    return 0.0
