@@ -24,7 +24,7 @@ import argparse
 import ast
 import time
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -170,10 +170,11 @@ def is_ours(model: BaseEstimator) -> bool:
 
 
 @cache
-def source() -> str:
-    """The package's statements, without comments and docstrings."""
+def source(without: Sequence[str] = ()) -> str:
+    """The package's statements, without comments and docstrings, nor some files."""
     files = sorted(Path(skdensity_ar.__file__).parent.rglob("*.py"))
-    return "".join(statements(path.read_text()) for path in files)
+    kept = [path for path in files if path.stem not in without]
+    return "".join(statements(path.read_text()) for path in kept)
 
 
 def statements(text: str) -> str:
