@@ -337,7 +337,9 @@ class ConditionalQueries(BaseAutoregressiveDensity):
 
     def _draws(self, X: Any, codes: np.ndarray, n_samples: int) -> np.ndarray:
         """Draws (n_rows, n_samples, n_features) of codes, with known cells as in X."""
-        table = self.columns_.inverse(codes)
+        # What is known stays as it is in X: categories too that training had not.
+        missing = np.repeat(missing_cells(X), n_samples, axis=0)
+        table = self.columns_.inverse(np.where(missing, codes, 0.0))
         draws = np.asarray(table.to_numpy() if hasattr(table, "columns") else table)
         draws = draws.reshape(X.shape[0], n_samples, X.shape[1])
         for j in range(X.shape[1]):

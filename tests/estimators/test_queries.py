@@ -496,6 +496,16 @@ def test_shares_below_that_cannot_be_told(in_order, agnostic):
             ask(X, 0, *([0.5] if ask.__name__ == "quantile" else []))
 
 
+def test_cells_with_categories_that_training_had_not_stay():
+    frame = pd.DataFrame({"kind": ["a", "b"] * 30, "x": np.arange(60.0)})
+    density = MADEDensity(ordering="agnostic", max_iter=1, random_state=0).fit(frame)
+    row = pd.DataFrame({"kind": ["new", "a"], "x": [np.nan, 3.0]})
+    drawn = density.sample_conditional(row, 3, random_state=0)
+    assert drawn[:, :, 0].tolist() == [["new"] * 3, ["a"] * 3]
+    assert np.isfinite(drawn[:, :, 1].astype(float)).all()
+    assert density.impute(row)["kind"].tolist() == ["new", "a"]
+
+
 # Which cell is wrong ------------------------------------------------------------------
 
 
