@@ -193,14 +193,11 @@ class AgnosticModule(DensityModule):
         known = known_cells(x)
         return self.log_prob(x, context, known=known, given=known & given)
 
-    def cell_log_prob(
-        self, x: Tensor, context: Tensor | None = None, *, alone: bool = False
-    ) -> Tensor:
+    def cell_log_prob(self, x: Tensor, context: Tensor | None = None) -> Tensor:
         """log p(x_d | all other known cells), float64, (n, D); 0 for missing ones.
 
         As `conditional_log_prob` has it with all columns but d given, whose own order
-        does not matter: the average over orderings is one over networks. `alone` asks
-        for log p(x_d), with none given.
+        does not matter: the average over orderings is one over networks.
         """
         known = known_cells(x)
         x = x.masked_fill(~known, 0.0)
@@ -210,7 +207,7 @@ class AgnosticModule(DensityModule):
         log_share = self._shares_of_orderings().log().unsqueeze(-1)  # (E, 1)
         columns = []
         for d in range(x.shape[-1]):
-            others = torch.zeros_like(known) if alone else known.clone()
+            others = known.clone()
             others[:, d] = False
             i, each = self.gaussian.place(d), []
             moves = self.gaussian(x, others) if i is not None else ()
@@ -233,10 +230,14 @@ class AgnosticModule(DensityModule):
         """
         known = known_cells(x)
         there = x.masked_fill(~known, 0.0)
+        # Given nothing one pass has all columns.
+        params = self.cell_params(there, torch.zeros_like(known), context)
+        log_p = self.log_conditionals(params, there).double()
+        log_share = self._shares_of_orderings().log().view(-1, 1, 1)
         column = self._column_conditionals()
         vague = [c.log_vague(there[:, [d]]).double() for d, c in enumerate(column)]
-        of_others = self.cell_log_prob(x, context, alone=True)
-        wrong = torch.logaddexp(of_others, torch.cat(vague, -1)) - math.log(2.0)
+        of_rows = (log_p + log_share).logsumexp(0)
+        wrong = torch.logaddexp(of_rows, torch.cat(vague, -1)) - math.log(2.0)
         log_odds = self.cell_log_prob(x, context) - wrong
         return log_odds.masked_fill(~known, 0.0)
 
