@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Hashable, Sequence
 from datetime import date, time, timedelta
+from numbers import Integral
 from typing import Any, Protocol
 
 import numpy as np
@@ -168,6 +169,28 @@ def column_dtype(X: Any, j: int) -> Any:
     if container == "numpy":
         return X.dtype
     return (X.dtypes.iloc if container == "pandas" else X.dtypes)[j]
+
+
+def column_index(column: Any, names: Sequence[Hashable], parameter: str) -> int:
+    """Where the column that a parameter names, by its label or index, is among all.
+
+    Raises
+    ------
+    ValueError
+        For a column that is not there; names those that are.
+    """
+    if column in names:
+        return list(names).index(column)
+    if isinstance(column, Integral) and 0 <= int(column) < len(names):
+        return int(column)
+    raise ValueError(unknown_column(column, names, parameter))
+
+
+def unknown_column(column: Any, names: Sequence[Hashable], parameter: str) -> str:
+    return (
+        f"{parameter} names the column {column!r}, which X does not have; its columns "
+        f"are {list(names)}."
+    )
 
 
 def ordered_levels(X: Any, j: int) -> np.ndarray | None:

@@ -23,7 +23,13 @@ from sklearn.utils.validation import (
     validate_data,
 )
 
-from skdensity_ar._frames import concatenate, container_of, first_not_finite
+from skdensity_ar._frames import (
+    column_index,
+    concatenate,
+    container_of,
+    first_not_finite,
+    unknown_column,
+)
 
 try:
     from sklearn.callback import CallbackSupportMixin
@@ -376,20 +382,9 @@ def check_columns(columns: Any, names: Sequence[Hashable], parameter: str) -> li
         if len(columns) == len(names):  # says of every column whether it is one
             return np.flatnonzero(columns).tolist()
     for column in columns:
-        is_flag = isinstance(column, (bool, np.bool_))
-        if not is_flag and column in names:
-            indices.append(list(names).index(column))
-        elif (
-            not is_flag
-            and isinstance(column, numbers.Integral)
-            and 0 <= int(column) < len(names)
-        ):
-            indices.append(int(column))
-        else:
-            raise ValueError(
-                f"{parameter} names the column {column!r}, which X does not have; its "
-                f"columns are {list(names)}."
-            )
+        if isinstance(column, (bool, np.bool_)):
+            raise ValueError(unknown_column(column, names, parameter))
+        indices.append(column_index(column, names, parameter))
     return indices
 
 

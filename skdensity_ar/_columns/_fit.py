@@ -5,7 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass
-from numbers import Integral, Real
+from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -30,7 +30,12 @@ from skdensity_ar._columns._values import (
     is_any_of,
     refuse_negative,
 )
-from skdensity_ar._frames import column_dtype, container_of, ordered_levels
+from skdensity_ar._frames import (
+    column_dtype,
+    column_index,
+    container_of,
+    ordered_levels,
+)
 from skdensity_ar.conditionals import CONDITIONALS, ColumnSpec, Conditional, PointMass
 
 # Smallest scale of a mixture component, as a share of the column's spread.
@@ -147,19 +152,7 @@ def _asked(
 
 def _by_column(given: Mapping, parameter: str, names: list[Hashable]) -> dict[int, Any]:
     """The entries of a parameter by the positions of the columns that it names."""
-    by_column = {}
-    for key, value in given.items():
-        if key in names:
-            j = names.index(key)
-        elif isinstance(key, Integral) and 0 <= int(key) < len(names):
-            j = int(key)
-        else:
-            raise ValueError(
-                f"{parameter} names the column {key!r}, which X does not have; its "
-                f"columns are {names}."
-            )
-        by_column[j] = value
-    return by_column
+    return {column_index(key, names, parameter): value for key, value in given.items()}
 
 
 def _interval(pair: Any, name: Hashable) -> OpenInterval:

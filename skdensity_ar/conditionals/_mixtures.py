@@ -29,10 +29,8 @@ FAR = 5.0
 # background has less than 1e-18 of its mass beyond.
 FARTHEST = 1e14
 
-
 # Scale of the Cauchy density that stands for a wrong value.
 _VAGUE = 3.0
-
 
 # Scales beyond which a component has no mass to speak of, and halvings of what lies
 # between, after which float32 tells no more apart.
