@@ -148,7 +148,7 @@ def rounding_width(x: np.ndarray) -> float:
     """
     values, counts = np.unique(x, return_counts=True)
     x = x[x != values[counts.argmax()]]
-    if len(x) == 0:
+    if len(values) < 3:
         return 0.0
     exponents = np.arange(np.log10(np.ptp(values)) // 1, np.log10(1e-6 * x.std()), -1)
     for width in (10.0 ** exponents[:, None] * (5, 2.5, 2, 1)).ravel():

@@ -232,6 +232,12 @@ class BaseAutoregressiveDensity(
                 "ordering='agnostic' knows the probability of what is there exactly: "
                 "leave missing='exact'."
             )
+        if context_val is not None and (context is None or X_val is None):
+            without = "X_val" if X_val is None else "context"
+            raise ValueError(
+                f"context_val is for the rows of X_val, given context: pass {without} "
+                "too, or leave context_val out."
+            )
         warm = self.warm_start and hasattr(self, "module_")
         known = self.columns_ if warm else None
         given = self._given(X, sample_weight, context, reset=not warm, columns=known)

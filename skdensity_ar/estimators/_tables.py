@@ -161,7 +161,7 @@ class TableDensity(ConditionalQueries):
             of a frame or an array of strings, are categories; numbers are numbers,
             class labels that are integers too: make them strings.
         context_val : as context, default=None
-            Of the rows of X_val.
+            Of the rows of X_val, which need one where X has one.
 
         Returns
         -------

@@ -142,8 +142,16 @@ def test_x_val_has_contexts_of_its_own():
     own = {"X_val": IRIS[held], "context": NAMES[train]}
     density.fit(IRIS[train], **own, context_val=NAMES[held])
     assert len(density.validation_scores_) == 2
-    with pytest.raises(ValueError, match="context_val"):
+    with pytest.raises(ValueError, match="pass context_val"):
         density.fit(IRIS[train], **own)
+
+
+@pytest.mark.parametrize("missing", ["X_val", "context"])
+def test_contexts_of_validation_rows_are_never_ignored(missing):
+    given = {"X_val": IRIS[:30], "context": NAMES[30:], "context_val": NAMES[:30]}
+    del given[missing]
+    with pytest.raises(ValueError, match=f"context_val .* pass {missing} too"):
+        MADEDensity(max_iter=1, random_state=0).fit(IRIS[30:], **given)
 
 
 def test_rows_without_weight_leave_with_their_contexts():
