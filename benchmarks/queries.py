@@ -96,11 +96,15 @@ def arguments(
 
 
 def tasks(
-    args: argparse.Namespace, *, test_share: float, few_values: bool = True
+    args: argparse.Namespace,
+    *,
+    test_share: float,
+    few_values: bool = True,
+    noise: bool = False,
 ) -> Iterator[tuple[dict, pd.DataFrame, pd.DataFrame]]:
     """Set and division; training rows; test rows."""
     for name in args.sets:
-        table = tables.whole(name, few_values=few_values)
+        table = tables.whole(name, few_values=few_values, noise=noise)
         for division in range(args.divisions):
             parts = tables.divided(
                 table, division, test_share=test_share, max_rows=args.max_rows

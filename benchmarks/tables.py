@@ -70,14 +70,17 @@ def folder() -> Path:
     return Path(os.environ.get("SKDENSITY_AR_DATA", "../shared/data"))
 
 
-def whole(name: str, *, few_values: bool = False) -> pd.DataFrame:
+def whole(name: str, *, few_values: bool = False, noise: bool = False) -> pd.DataFrame:
     """A table in one piece, each row once: real columns and categories.
 
     A column of numbers with `MAX_LEVELS` or fewer values stays with `few_values` alone,
     as a number, and if it has more than one. Of a table in anomaly/ the normal rows.
+    `noise` hides the rounding of numbers by uniform draws.
     """
     if name in names("mixed"):
-        return _mixed_frame(name)[0].drop_duplicates(ignore_index=True)
+        frame = _mixed_frame(name)[0]
+        once = ~frame.duplicated()
+        return _mixed_frame(name, noise=noise)[0][once].reset_index(drop=True)
     if name in BUNDLED:
         X = BUNDLED[name]().data
     elif name in names("real"):
@@ -87,6 +90,8 @@ def whole(name: str, *, few_values: bool = False) -> pd.DataFrame:
         with np.load(folder() / "anomaly" / f"{name}.npz") as file:
             X = _decimals(file["X"][file["y"] == 0])
     X, _ = distinct(X, max_levels=1 if few_values else MAX_LEVELS)
+    if noise:
+        X = _hide_rounding(X, np.array([rounding_width(x) for x in X.T]))
     return pd.DataFrame(X, columns=[f"x{j}" for j in range(X.shape[1])])
 
 
