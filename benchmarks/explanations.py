@@ -32,14 +32,17 @@ DEVELOPMENT = (
     "29_Pima",
     "4_breastw",
 )
+# Wine and diabetes were looked at once while `score_cells` was tried: no test sets.
 SETS = (
     *DEVELOPMENT,
-    *queries.SETS,
+    *(name for name in queries.SETS if name not in ("wine", "diabetes")),
     "uci_energy",
     "uci_protein",
     "uci_yacht",
     "parkinsons",
     "ionosphere",
+    "22_magic.gamma",
+    "27_PageBlocks",
     "38_thyroid",
     "44_Wilt",
 )
