@@ -17,6 +17,9 @@ from sklearn.preprocessing import (
     RobustScaler,
     StandardScaler,
 )
+from sklearn.utils import check_array
+
+from skdensity_ar._frames import container_of
 
 _TAKEN = (
     "StandardScaler, MinMaxScaler, MaxAbsScaler, RobustScaler, PowerTransformer, PCA "
@@ -42,9 +45,14 @@ def log_jacobian(transformer: Any, X: Any) -> np.ndarray:
     )
 
 
+def _numbers(X: Any) -> np.ndarray:
+    """Columns (n, D) of an array or a frame, missing cells as NaN."""
+    return check_array(X, dtype=np.float64, ensure_all_finite="allow-nan")
+
+
 def _scaled(scale: np.ndarray | None, X: Any) -> np.ndarray:
     """Of columns that were divided by `scale`."""
-    known = ~np.isnan(np.asarray(X, dtype=np.float64))
+    known = ~np.isnan(_numbers(X))
     if scale is None:
         return np.zeros(len(known))
     return known @ -np.log(np.abs(scale))
@@ -82,7 +90,7 @@ def _(transformer: MinMaxScaler, X: Any) -> np.ndarray:
 
 @log_jacobian.register
 def _(transformer: PowerTransformer, X: Any) -> np.ndarray:
-    x, power = np.asarray(X, dtype=np.float64), transformer.lambdas_ - 1.0
+    x, power = _numbers(X), transformer.lambdas_ - 1.0
     if transformer.method == "box-cox":  # slope x^(λ-1)
         each = power * np.log(x)
     else:  # (1 + x)^(λ-1) at 0 and above, (1 - x)^(1-λ) below
@@ -130,12 +138,13 @@ def _(transformer: ColumnTransformer, X: Any) -> np.ndarray:
 def inverse(transformer: Any, Z: np.ndarray) -> np.ndarray:
     """The rows (n, D) that were transformed to Z, columns in their order in `fit`.
 
-    Not finite where nothing is transformed to Z: a PowerTransformer's values end
-    somewhere unless 0 ≤ λ ≤ 2.
+    Of objects where columns that a ColumnTransformer passes through hold labels. Not
+    finite where nothing is transformed to Z: a PowerTransformer's values end somewhere
+    unless 0 ≤ λ ≤ 2.
     """
     with warnings.catch_warnings():  # of numpy and scikit-learn about these
         warnings.simplefilter("ignore")
-        return np.asarray(transformer.inverse_transform(Z))
+        return np.asarray(transformer.inverse_transform(Z.astype(np.float64)))
 
 
 @inverse.register
@@ -199,4 +208,4 @@ def _indices(columns: Any, names: list[Any]) -> list[int]:
 
 
 def _columns_of(X: Any, columns: list[int]) -> Any:
-    return X.iloc[:, columns] if hasattr(X, "iloc") else np.asarray(X)[:, columns]
+    return (X.iloc if container_of(X) == "pandas" else X)[:, columns]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Hashable, Sequence
+from dataclasses import dataclass
 from datetime import date, time, timedelta
 from numbers import Integral
 from typing import Any, Protocol
@@ -23,6 +24,15 @@ class FrameColumn(Protocol):
 
     name: Hashable
     dtype: Any
+
+
+@dataclass
+class PlainColumn:
+    """A column of which no more is known than this."""
+
+    name: Hashable
+    dtype: Any
+    holds_labels: bool
 
 
 def container_of(X: Any) -> str:
@@ -140,7 +150,7 @@ def column_values(X: Any, j: int) -> tuple[np.ndarray, np.ndarray]:
         is_pandas = container_of(X) == "pandas"
         column = column[~missing] if is_pandas else column.filter(~missing)
     values = column.to_numpy()
-    if kind.startswith(_LABELS):
+    if holds_labels(X, j):
         values = values.astype(object)
         dates = [v for v in values if isinstance(v, _DATES)]
         if dates and kind.startswith("object"):
@@ -169,6 +179,20 @@ def column_dtype(X: Any, j: int) -> Any:
     if container == "numpy":
         return X.dtype
     return (X.dtypes.iloc if container == "pandas" else X.dtypes)[j]
+
+
+def holds_labels(X: Any, j: int) -> bool:
+    """Whether the values of a column are strings, categories or objects."""
+    return str(column_dtype(X, j)).lower().startswith(_LABELS)
+
+
+def plain_columns(X: Any) -> list[PlainColumn]:
+    """The columns of a table; those of an array go by their index."""
+    names = range(X.shape[1]) if container_of(X) == "numpy" else X.columns
+    return [
+        PlainColumn(name, column_dtype(X, j), holds_labels(X, j))
+        for j, name in enumerate(names)
+    ]
 
 
 def column_index(column: Any, names: Sequence[Hashable], parameter: str) -> int:

@@ -2,9 +2,15 @@
 
 import numpy as np
 import pandas as pd
+import polars as pl
 import pytest
 from scipy.stats import multivariate_normal
-from sklearn.compose import ColumnTransformer, make_column_transformer
+from sklearn.base import clone
+from sklearn.compose import (
+    ColumnTransformer,
+    make_column_selector,
+    make_column_transformer,
+)
 from sklearn.decomposition import PCA
 from sklearn.mixture import GaussianMixture
 from sklearn.pipeline import make_pipeline
@@ -200,6 +206,107 @@ def test_missing_cells_reach_a_density_that_takes_them():
     np.testing.assert_allclose(scores, scaled - ~np.isnan(X) @ each)
     with pytest.raises(ValueError, match="Input X contains NaN"):
         TransformedDensity(StandardScaler(), GaussianMixture()).fit(X)
+
+
+def mixed_frame(container: str = "pandas"):
+    rng = np.random.default_rng(0)
+    columns = {
+        "who": rng.choice(["ann", "bob"], 300).astype(object),
+        "pay": rng.lognormal(3.0, 1.0, 300),
+        "old": rng.random(300) < 0.3,
+        "age": rng.integers(20, 70, 300),
+    }
+    columns["pay"][columns["old"]] *= 5.0
+    columns["who"][columns["old"]] = "bob"
+    return pd.DataFrame(columns) if container == "pandas" else pl.DataFrame(columns)
+
+
+OF_NUMBERS = make_column_transformer(
+    (PowerTransformer("box-cox"), ["pay"]),
+    (StandardScaler(), ["age"]),
+    remainder="passthrough",
+)
+SMALL = MADEDensity((8,), n_orderings=2, max_iter=3, random_state=0)
+
+
+@pytest.mark.parametrize("container", ["pandas", "polars"])
+def test_labels_pass_a_transformer_of_the_other_columns(container):
+    frame = mixed_frame(container)
+    density = TransformedDensity(OF_NUMBERS, SMALL).fit(frame)
+    kinds = density.estimator_.base_measure_
+    assert list(kinds) == [
+        "powertransformer__pay",
+        "standardscaler__age",
+        "remainder__who",
+        "remainder__old",
+    ]
+    assert list(kinds.values()) == ["Lebesgue", "Lebesgue", "counting", "counting"]
+    drawn = density.sample(50, random_state=0)
+    assert type(drawn) is type(frame)
+    assert list(drawn.columns) == list(frame.columns)
+    assert list(drawn.dtypes) == list(frame.dtypes)
+    assert set(drawn["who"]) == {"ann", "bob"}
+    # By hand: the logarithm of pay's slope and the spread of age.
+    power, scaler = (t for _, t, _ in density.transformer_.transformers_[:2])
+    slope = (power.lambdas_[0] - 1.0) * np.log(frame["pay"].to_numpy())
+    slope = slope - np.log(power._scaler.scale_[0]) - np.log(scaler.scale_[0])
+    inside = density.estimator_.score_samples(density.transformer_.transform(frame))
+    np.testing.assert_allclose(density.score_samples(frame), inside + slope)
+
+
+def test_masses_of_labels_and_density_of_numbers_make_one():
+    """Sums over labels and quadrature over a transformed column."""
+    frame = mixed_frame()[["who", "pay", "old"]]
+    transformer = make_column_transformer(
+        (PowerTransformer("box-cox"), ["pay"]), remainder="passthrough"
+    )
+    density = TransformedDensity(transformer, SMALL).fit(frame)
+    log_pay = np.linspace(-12.0, 18.0, 20001)
+    total = 0.0
+    for who in ("ann", "bob"):
+        for old in (False, True):
+            rows = pd.DataFrame({"who": who, "pay": np.exp(log_pay), "old": old})
+            p = np.exp(density.score_samples(rows) + log_pay)
+            total += np.trapezoid(p, log_pay)
+    assert total == pytest.approx(1.0 - density.lost_mass_, abs=2e-3)
+
+
+def test_missing_labels_and_numbers_pass():
+    frame = mixed_frame()
+    frame.loc[::3, "who"] = None
+    frame["age"] = frame["age"].astype("Int64")
+    frame.loc[1::3, "age"] = pd.NA
+    inside = clone(SMALL).set_params(ordering="agnostic")
+    density = TransformedDensity(OF_NUMBERS, inside).fit(frame)
+    assert np.isfinite(density.score_samples(frame)).all()
+    known = frame.assign(age=frame["age"].fillna(30))
+    of_age = density.score_samples(known) - density.score_samples(
+        known.assign(age=pd.array([pd.NA] * 300, dtype="Int64"))
+    )
+    age = density.estimator_.score_samples(density.transformer_.transform(known))
+    unknown = density.transformer_.transform(known).assign(standardscaler__age=np.nan)
+    age = age - density.estimator_.score_samples(unknown)
+    scale = density.transformer_.named_transformers_["standardscaler"].scale_[0]
+    np.testing.assert_allclose(of_age, age - np.log(scale), atol=1e-5)
+
+
+def test_columns_of_frames_may_go_by_numbers_and_be_selected_by_dtype():
+    frame = mixed_frame()
+    frame.columns = range(4)
+    chosen = make_column_selector(dtype_include=np.number)
+    transformer = make_column_transformer(
+        (StandardScaler(), chosen), remainder="passthrough"
+    )
+    drawn = TransformedDensity(transformer, SMALL).fit(frame).sample(5, random_state=0)
+    assert list(drawn.columns) == [0, 1, 2, 3]
+    assert list(drawn.dtypes) == list(frame.dtypes)
+
+
+def test_a_transformer_that_takes_no_labels_is_told_how_to():
+    density = TransformedDensity(StandardScaler(), SMALL)
+    with pytest.raises(ValueError, match=r"\['who'\] hold labels: .*ColumnTransformer"):
+        density.fit(mixed_frame())
+    assert not hasattr(density, "transformer_")
 
 
 CHECKED = TransformedDensity(

@@ -14,7 +14,7 @@ from sklearn.utils import check_random_state, get_tags
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from skdensity_ar._bijections import inverse, log_jacobian
-from skdensity_ar._frames import container_of
+from skdensity_ar._frames import TABLES, container_of, plain_columns
 from skdensity_ar._validation import (
     HasMethods,
     _fit_context,
@@ -32,7 +32,9 @@ class TransformedDensity(DensityMixin, AroundDensity):
     """log p(x) = log q(f(x)) + log |det ∂f / ∂x|, f a transformer of scikit-learn.
 
     In a pipeline a density scores in the units of what comes out of the transformers;
-    here it scores in those of X, and `sample` returns rows like X.
+    here it scores in those of X, and `sample` returns rows like X. Of a frame the
+    transformer makes a frame for the density, so a ColumnTransformer may leave columns
+    of labels as they are, with remainder="passthrough".
 
     Parameters
     ----------
@@ -109,12 +111,11 @@ class TransformedDensity(DensityMixin, AroundDensity):
         """
         with unchanged_on_failure(self):
             X = self._read(X, reset=True)
-            self._container = container_of(X)
-            self.transformer_ = self._unfitted_transformer().fit(X)
+            self._container, self._columns = container_of(X), plain_columns(X)
+            self.transformer_ = self._fitted_transformer(X)
             log_jacobian(self.transformer_, X[:1])
             self.estimator_ = self._fitted(self._transformed(X), fit_params)
-            outside = ~np.isfinite(self._drawn(_N_DRAWS, 0)).all(1)
-            self.lost_mass_ = float(outside.mean())
+            self.lost_mass_ = float(1.0 - self._is_row(self._drawn(_N_DRAWS, 0)).mean())
             if self.lost_mass_ > _MUCH:
                 warnings.warn(
                     f"{type(self.transformer_).__name__} does not reach all values: "
@@ -132,22 +133,40 @@ class TransformedDensity(DensityMixin, AroundDensity):
     def _unfitted_transformer(self) -> Any:
         return StandardScaler() if self.transformer is None else clone(self.transformer)
 
+    def _fitted_transformer(self, X: Any) -> Any:
+        """Fit the transformer, so that it makes frames of frames."""
+        transformer = self._unfitted_transformer()
+        if self._container != "numpy":
+            transformer.set_output(transform=self._container)
+        labels = [column.name for column in self._columns if column.holds_labels]
+        try:
+            return transformer.fit(X)
+        except (ValueError, TypeError) as error:
+            if not labels:
+                raise
+            raise ValueError(
+                f"{type(transformer).__name__} cannot be fitted to X, whose columns "
+                f"{labels} hold labels: {error}; give it the other columns alone, "
+                "ColumnTransformer([(name, transformer, columns)], "
+                "remainder='passthrough') leaves the rest as it is."
+            ) from error
+
     def _read(self, X: Any, *, reset: bool) -> Any:
-        finite: Any = (
-            "allow-nan" if self.__sklearn_tags__().input_tags.allow_nan else True
-        )
-        array = validate_data(
+        if container_of(X) != "numpy":
+            return validate_data(self, X, reset=reset, skip_check_array=True)
+        # What takes no missing cells, transformer or density, says so.
+        return validate_data(
             self,
             X,
             reset=reset,
             dtype=[np.float64, np.float32],
-            ensure_all_finite=finite,
+            ensure_all_finite="allow-nan",
             ensure_min_samples=2 if reset else 1,
         )
-        return X if container_of(X) == "pandas" else array
 
-    def _transformed(self, X: Any) -> np.ndarray:
-        return np.asarray(self.transformer_.transform(X), dtype=np.float64)
+    def _transformed(self, X: Any) -> Any:
+        Z = self.transformer_.transform(X)
+        return Z if self._container != "numpy" else Z.astype(np.float64, copy=False)
 
     def score_samples(self, X) -> np.ndarray:
         """Log-density of every row.
@@ -200,16 +219,16 @@ class TransformedDensity(DensityMixin, AroundDensity):
         """
         check_is_fitted(self)
         n_samples = check_count(n_samples, "n_samples")
-        rng, X = check_random_state(random_state), np.empty((0, self.n_features_in_))
-        while len(X) < n_samples:
-            n = n_samples - len(X)
+        rng, parts, n = check_random_state(random_state), [], n_samples
+        while n > 0:
             drawn = self._drawn(n, rng.randint(np.iinfo(np.int32).max))
-            X = np.concatenate([X, drawn[np.isfinite(drawn).all(1)]])
-        if self._container != "pandas":
-            return X
-        import pandas as pd
-
-        return pd.DataFrame(X, columns=self.feature_names_in_)
+            parts.append(drawn[self._is_row(drawn)])
+            n -= len(parts[-1])
+        values = [
+            x if column.holds_labels else x.astype(np.float64)
+            for x, column in zip(np.concatenate(parts).T, self._columns, strict=True)
+        ]
+        return TABLES[self._container](values, self._columns)
 
     def _drawn(self, n: int, seed: int) -> np.ndarray:
         """Rows (n, D), not finite where the density lies where no row is."""
@@ -218,7 +237,15 @@ class TransformedDensity(DensityMixin, AroundDensity):
             Z = density.sample(n, random_state=seed)
         else:  # GaussianMixture draws by a parameter, and returns components as well
             Z, _ = copy(density).set_params(random_state=seed).sample(n)
-        return inverse(self.transformer_, np.asarray(Z))
+        has_labels = any(column.holds_labels for column in self._columns)
+        dtype = np.dtype(object if has_labels else np.float64)
+        return inverse(self.transformer_, np.asarray(Z, dtype=dtype))
+
+    def _is_row(self, drawn: np.ndarray) -> np.ndarray:
+        """Which of the rows (n, D) are finite."""
+        numbers = [d for d, c in enumerate(self._columns) if not c.holds_labels]
+        finite = np.isfinite(drawn[:, numbers].astype(np.float64))
+        return np.logical_and.reduce(finite, axis=1)
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
