@@ -19,8 +19,6 @@ from sklearn.preprocessing import (
 )
 from sklearn.utils import check_array
 
-from skdensity_ar._frames import container_of
-
 _TAKEN = (
     "StandardScaler, MinMaxScaler, MaxAbsScaler, RobustScaler, PowerTransformer, PCA "
     "of full rank, and pipelines and ColumnTransformers of these are taken"
@@ -208,4 +206,4 @@ def _indices(columns: Any, names: list[Any]) -> list[int]:
 
 
 def _columns_of(X: Any, columns: list[int]) -> Any:
-    return (X.iloc if container_of(X) == "pandas" else X)[:, columns]
+    return (X.iloc if hasattr(X, "iloc") else X)[:, columns]
