@@ -220,7 +220,9 @@ def check_context(C: Any, n: int, names: Sequence[Hashable] | None = None) -> An
     return C
 
 
-def check_weights(sample_weight: Any, n: int) -> np.ndarray:
+def check_weights(
+    sample_weight: Any, n: int, parameter: str = "sample_weight"
+) -> np.ndarray:
     """How often each of n rows, or sequences, counts, float64 (n,).
 
     Raises
@@ -229,12 +231,17 @@ def check_weights(sample_weight: Any, n: int) -> np.ndarray:
         For another number of weights, for what is no number, not finite or negative,
         and if all are 0.
     """
-    weights = _check_sample_weight(
-        sample_weight,
-        np.empty((n, 1)),
-        dtype=np.float64,
-        ensure_non_negative=True,
-    )
+    try:
+        weights = _check_sample_weight(
+            sample_weight,
+            np.empty((n, 1)),
+            dtype=np.float64,
+            ensure_non_negative=True,
+        )
+    except ValueError as error:
+        if parameter == "sample_weight":
+            raise
+        raise ValueError(f"{parameter}: {error}") from error
     if not weights.any():
         raise ValueError("sample_weight is 0 for all rows; some must count.")
     return weights

@@ -206,11 +206,11 @@ class BaseAutoregressiveDensity(
         `data` are all rows; from the example `n_train` on they come from X_val.
         """
 
-    def _fit(self, X: Any, X_val: Any, sample_weight: Any, **contexts: Any) -> None:
+    def _fit(self, X: Any, X_val: Any, sample_weight: Any, **more: Any) -> None:
         n_epochs = None if self.max_iter == "auto" else self.max_iter
         monitor = FitMonitor(self, X, n_epochs)
         with unchanged_on_failure(self), monitor:
-            self._fit_monitored(X, X_val, sample_weight, monitor, **contexts)
+            self._fit_monitored(X, X_val, sample_weight, monitor, **more)
 
     def _fit_monitored(
         self,
@@ -218,6 +218,7 @@ class BaseAutoregressiveDensity(
         X_val: Any,
         sample_weight: Any,
         monitor: FitMonitor,
+        sample_weight_val: Any = None,
         context: Any = None,
         context_val: Any = None,
     ) -> None:
@@ -238,6 +239,11 @@ class BaseAutoregressiveDensity(
                 f"context_val is for the rows of X_val, given context: pass {without} "
                 "too, or leave context_val out."
             )
+        if sample_weight_val is not None and X_val is None:
+            raise ValueError(
+                "sample_weight_val is for the rows of X_val: pass X_val too, or leave "
+                "sample_weight_val out."
+            )
         warm = self.warm_start and hasattr(self, "module_")
         known = self.columns_ if warm else None
         given = self._given(X, sample_weight, context, reset=not warm, columns=known)
@@ -251,7 +257,13 @@ class BaseAutoregressiveDensity(
         n_rows = len(start)
         if X_val is not None:
             held = self._given(
-                X_val, None, context_val, reset=False, columns=columns, context=outside
+                X_val,
+                sample_weight_val,
+                context_val,
+                reset=False,
+                columns=columns,
+                context=outside,
+                validates=True,
             )
             data_val = self._data(held, columns, outside, device)
             columns.check_constants(data_val.x.cpu().numpy())
@@ -329,11 +341,15 @@ class BaseAutoregressiveDensity(
         reset: bool,
         columns: Columns | None,
         context: Context | None = None,
+        validates: bool = False,
     ) -> Given:
-        """Check what `fit` is given; the rest as in `_read`."""
+        """Check what `fit` is given, rows of X_val too; the rest as in `_read`."""
         table, lengths = self._read(X, reset=reset, columns=columns)
         n = table.shape[0] if lengths is None else len(lengths)
-        weights = None if sample_weight is None else check_weights(sample_weight, n)
+        weights = None
+        if sample_weight is not None:
+            name = "sample_weight_val" if validates else "sample_weight"
+            weights = check_weights(sample_weight, n, name)
         if context is not None and C is None:
             raise ValueError("X_val needs contexts of its own: pass context_val.")
         if C is not None:

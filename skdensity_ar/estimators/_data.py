@@ -93,12 +93,14 @@ class Data:
         return len(self.x) if self.lengths is None else len(self.lengths)
 
     def followed_by(self, other: Data) -> Data:
-        """Join the others to these, each of which counts once."""
-        joined = replace(self, x=torch.cat([self.x, other.x]))
+        """Join the others to these."""
+        both = self, other
+        joined = replace(self, x=torch.cat([data.x for data in both]))
         if self.lengths is not None and other.lengths is not None:
             joined.lengths = np.concatenate([self.lengths, other.lengths])
-        if self.weights is not None:
-            joined.weights = np.concatenate([self.weights, np.ones(other.n)])
+        if self.weights is not None or other.weights is not None:
+            weights = [np.ones(d.n) if d.weights is None else d.weights for d in both]
+            joined.weights = np.concatenate(weights)
         if self.context is not None and other.context is not None:
             joined.context = torch.cat([self.context, other.context])
         return joined

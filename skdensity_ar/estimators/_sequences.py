@@ -54,7 +54,9 @@ class SequenceDensity(BaseAutoregressiveDensity):
         return 0.2
 
     @_fit_context(prefer_skip_nested_validation=True)
-    def fit(self, X, y=None, sample_weight=None, *, X_val=None) -> Self:
+    def fit(
+        self, X, y=None, sample_weight=None, *, X_val=None, sample_weight_val=None
+    ) -> Self:
         """Fit the density to the sequences of X.
 
         Parameters
@@ -71,6 +73,8 @@ class SequenceDensity(BaseAutoregressiveDensity):
         X_val : as X
             Sequences that early stopping watches; None sets a share of X aside: whole
             sequences, or, of fewer than 10, the last frames of each.
+        sample_weight_val : array-like of shape (n_validation_sequences,), default=None
+            How often each sequence of X_val counts; None counts each once.
 
         Returns
         -------
@@ -84,7 +88,7 @@ class SequenceDensity(BaseAutoregressiveDensity):
             If X is no set of sequences (the message names the sequence by its index)
             or holds values that its columns cannot have (it names the column).
         """
-        self._fit(X, X_val, sample_weight)
+        self._fit(X, X_val, sample_weight, sample_weight_val=sample_weight_val)
         return self
 
     def _read(

@@ -138,6 +138,7 @@ class TableDensity(ConditionalQueries):
         sample_weight=None,
         *,
         X_val=None,
+        sample_weight_val=None,
         context=None,
         context_val=None,
     ) -> Self:
@@ -155,6 +156,8 @@ class TableDensity(ConditionalQueries):
             row twice, a weight of 0 as none.
         X_val : array-like or frame of shape (n_validation_samples, n_features)
             Rows that early stopping watches; None sets a share of X aside.
+        sample_weight_val : array-like of shape (n_validation_samples,), default=None
+            How often each row of X_val counts; None counts each once.
         context : array-like, series or frame of shape (n_samples, n_columns) or \
                 (n_samples,), default=None
             What the density is conditioned on: p(x | context). Labels and booleans,
@@ -175,7 +178,14 @@ class TableDensity(ConditionalQueries):
             If X holds values that its columns cannot have; the message names the
             column and the value.
         """
-        self._fit(X, X_val, sample_weight, context=context, context_val=context_val)
+        self._fit(
+            X,
+            X_val,
+            sample_weight,
+            sample_weight_val=sample_weight_val,
+            context=context,
+            context_val=context_val,
+        )
         return self
 
     def _read(

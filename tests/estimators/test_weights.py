@@ -69,6 +69,40 @@ def test_a_weight_of_two_is_as_the_sequence_twice(n_sequences):
     np.testing.assert_allclose(weighted, again, atol=1e-6)
 
 
+@pytest.mark.parametrize("sequences", [False, True])
+@pytest.mark.parametrize("weighted", ["both", "validation rows"])
+def test_validation_rows_have_weights_of_their_own(sequences, weighted):
+    rng = np.random.default_rng(0)
+    weights, weights_val = whole_weights(12), rng.integers(0, 4, 8)
+    if weighted == "validation rows":
+        weights = np.ones(12, dtype=int)
+    if sequences:
+        X, X_val = (
+            [rng.normal(size=(6, 2)) + shift for _ in range(n)]
+            for n, shift in ((12, 0.0), (8, 1.0))
+        )
+        density = RNNRNADE(max_iter=3, n_orderings=1, n_lags=0, random_state=0)
+    else:
+        X, X_val = table("real", 12), 1.0 + table("real", 8)
+        density = MADEDensity(max_iter=3, n_orderings=2, random_state=0)
+    given = {} if weighted == "validation rows" else {"sample_weight": weights}
+    density.fit(X, X_val=X_val, sample_weight_val=weights_val, **given)
+    scores = density.validation_scores_
+    repeated = [X_val[i] for i in np.repeat(np.arange(8), weights_val)]
+    density.fit(X, X_val=repeated, **given)
+    np.testing.assert_allclose(density.validation_scores_, scores, rtol=1e-5)
+    density.fit(X, X_val=X_val, **given)
+    assert np.abs(np.subtract(density.validation_scores_, scores)).max() > 1e-3
+
+
+def test_weights_of_validation_rows_are_never_ignored():
+    X = table("real")
+    with pytest.raises(ValueError, match=r"sample_weight_val .* pass X_val too"):
+        MADEDensity().fit(X, sample_weight_val=np.ones(5))
+    with pytest.raises(ValueError, match=r"sample_weight_val.*sample_weight.shape"):
+        MADEDensity().fit(X, X_val=X, sample_weight_val=np.ones(5))
+
+
 @pytest.mark.parametrize("case", TABLES)
 def test_a_weight_of_zero_is_as_no_row(case):
     cls, kind = TABLES[case]
