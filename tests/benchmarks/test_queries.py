@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 import tables
 from explanations import corrupted, first_rate
-from imputation import Filled, crps, measures
+from imputation import Filled, crps, measures, share_covered, to_values
 from known_truths import Exact, Mixture, Network, differences, without
 from queries import Rows, lines, outcome, paired, ranks, with_holes
 from rivals import (
@@ -123,12 +123,30 @@ def test_measures_look_at_missing_cells_alone(frame):
     table.loc[:9, "length"] += 2.0
     table.loc[:, "mass"] = -1.0
     table.loc[0, "kind"] = {"a": "b", "b": "c", "c": "a"}[frame.loc[0, "kind"]]
-    scale = pd.Series({"length": 4.0, "mass": 1.0})
-    found = measures(Filled(table, None), frame, test, scale)
-    assert found["rmse"] == pytest.approx(0.5)
-    assert found["crps"] == pytest.approx(0.5)
+    found = measures(Filled(table, None), frame, test, frame)
+    expected = 2.0 / frame["length"].std()
+    assert found["rmse"] == pytest.approx(expected)
+    assert found["crps"] == pytest.approx(expected)
     assert found["error"] == 0.25
     assert np.isnan(found["coverage"])
+    assert np.isnan(found["shared"])
+
+
+def test_exact_draws_cover_what_they_say_where_values_tie(rng):
+    """Of draws from the distribution itself, plain intervals cover too much."""
+    values, p = np.array([0.0, 1.0, 5.0]), [0.93, 0.04, 0.03]
+    truth = rng.choice(values, 4000, p=p)
+    draws = rng.choice(values, (4000, 200), p=p)
+    low, high = np.quantile(draws, (0.05, 0.95), axis=1)
+    assert np.mean((low <= truth) & (truth <= high)) > 0.95
+    assert share_covered(draws, truth).mean() == pytest.approx(0.9, abs=0.02)
+    too_narrow = rng.choice(values, (4000, 200), p=[0.998, 0.001, 0.001])
+    assert share_covered(too_narrow, truth).mean() < 0.86
+    real, x = rng.normal(size=(4000, 400)), rng.normal(size=4000)
+    assert share_covered(real, x).mean() == pytest.approx(0.9, abs=0.02)
+    near = to_values(draws + rng.normal(0.0, 0.01, draws.shape), values)
+    np.testing.assert_array_equal(near, draws)
+    np.testing.assert_array_equal(to_values(x, x), x)
 
 
 @pytest.mark.parametrize("kind", ["full", "diag"])
