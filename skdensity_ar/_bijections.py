@@ -17,12 +17,26 @@ from sklearn.preprocessing import (
     RobustScaler,
     StandardScaler,
 )
-from sklearn.utils import check_array
+from sklearn.utils import check_array, get_tags
 
 _TAKEN = (
     "StandardScaler, MinMaxScaler, MaxAbsScaler, RobustScaler, PowerTransformer, PCA "
     "of full rank, and pipelines and ColumnTransformers of these are taken"
 )
+
+
+def takes_missing(transformer: Any) -> bool:
+    """Whether all of a transformer that is not fitted yet leaves NaN as NaN."""
+    if isinstance(transformer, Pipeline):
+        parts = [step for _, step in transformer.steps]
+    elif isinstance(transformer, ColumnTransformer):
+        parts = [part for _, part, _ in transformer.transformers]
+        parts.append(transformer.remainder)
+    else:
+        return transformer in (None, "passthrough", "drop") or bool(
+            get_tags(transformer).input_tags.allow_nan
+        )
+    return all(takes_missing(part) for part in parts)
 
 
 @singledispatch

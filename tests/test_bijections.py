@@ -22,6 +22,7 @@ from sklearn.preprocessing import (
     RobustScaler,
     StandardScaler,
 )
+from sklearn.utils import get_tags
 from sklearn.utils.estimator_checks import estimator_checks_generator
 
 from skdensity_ar import MADEDensity, TransformedDensity
@@ -206,6 +207,31 @@ def test_missing_cells_reach_a_density_that_takes_them():
     np.testing.assert_allclose(scores, scaled - ~np.isnan(X) @ each)
     with pytest.raises(ValueError, match="Input X contains NaN"):
         TransformedDensity(StandardScaler(), GaussianMixture()).fit(X)
+
+
+def test_tags_say_what_takes_missing_cells():
+    inside = MADEDensity(ordering="agnostic")
+    expected = {
+        "standard": True,
+        "Yeo-Johnson": True,
+        "columns": True,
+        "PCA": False,
+        "pipeline": False,
+        "pipeline of columns": False,
+    }
+    for name, takes in expected.items():
+        density = TransformedDensity(BIJECTIONS[name], inside)
+        assert get_tags(density).input_tags.allow_nan == takes
+        outside = TransformedDensity(BIJECTIONS[name], MADEDensity())
+        assert not get_tags(outside).input_tags.allow_nan
+
+
+@pytest.mark.parametrize("container", [pd.Series, pl.Series, np.array])
+def test_a_single_column_must_be_a_table(container):
+    with pytest.raises(
+        ValueError, match=r"Expected (2D array|a 2-dimensional container)"
+    ):
+        TransformedDensity().fit(container([1.0, 2.0, 3.0]))
 
 
 def mixed_frame(container: str = "pandas"):

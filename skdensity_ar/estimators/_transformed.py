@@ -13,7 +13,7 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.utils import check_random_state, get_tags
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from skdensity_ar._bijections import inverse, log_jacobian
+from skdensity_ar._bijections import inverse, log_jacobian, takes_missing
 from skdensity_ar._frames import TABLES, container_of, plain_columns
 from skdensity_ar._validation import (
     HasMethods,
@@ -152,7 +152,7 @@ class TransformedDensity(DensityMixin, AroundDensity):
             ) from error
 
     def _read(self, X: Any, *, reset: bool) -> Any:
-        if container_of(X) != "numpy":
+        if container_of(X) != "numpy" and len(X.shape) == 2:
             return validate_data(self, X, reset=reset, skip_check_array=True)
         # What takes no missing cells, transformer or density, says so.
         return validate_data(
@@ -249,8 +249,8 @@ class TransformedDensity(DensityMixin, AroundDensity):
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
-        inside = self._unfitted_transformer(), self._unfitted()
-        tags.input_tags.allow_nan = all(
-            get_tags(estimator).input_tags.allow_nan for estimator in inside
+        inside = get_tags(self._unfitted()).input_tags.allow_nan
+        tags.input_tags.allow_nan = inside and takes_missing(
+            self._unfitted_transformer()
         )
         return tags
