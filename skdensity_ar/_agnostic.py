@@ -204,7 +204,7 @@ class AgnosticModule(DensityModule):
         u, members = self.encode(x), range(self.n_members)
         networks = [self.network.member(e) for e in members]
         conditionals = [self._column_conditionals(e) for e in members]
-        log_share = self._shares_of_orderings().log().unsqueeze(-1)  # (E, 1)
+        log_share = self.shares_of_orderings().log().unsqueeze(-1)  # (E, 1)
         columns = []
         for d in range(x.shape[-1]):
             others = known.clone()
@@ -233,7 +233,7 @@ class AgnosticModule(DensityModule):
         # Given nothing one pass has all columns.
         params = self.cell_params(there, torch.zeros_like(known), context)
         log_p = self.log_conditionals(params, there).double()
-        log_share = self._shares_of_orderings().log().view(-1, 1, 1)
+        log_share = self.shares_of_orderings().log().view(-1, 1, 1)
         column = self._column_conditionals()
         vague = [c.log_vague(there[:, [d]]).double() for d, c in enumerate(column)]
         of_rows = (log_p + log_share).logsumexp(0)
@@ -249,11 +249,11 @@ class AgnosticModule(DensityModule):
         known[:, d] = False
         params = self.cell_params(x, known, context)
         conditional, params = self.of_column(params, d)
-        shares = self._shares_of_orderings().view(-1, 1, 1)
+        shares = self.shares_of_orderings().view(-1, 1, 1)
         weights = shares.expand(params.shape[:-1])
         return Predictive([conditional] * len(params), params.double(), weights)
 
-    def _shares_of_orderings(self) -> Tensor:
+    def shares_of_orderings(self) -> Tensor:
         """By network (E,): some have an ordering more than others."""
         k, device = self.n_orderings, self.network.ordering.device
         counts = torch.arange(k, device=device).remainder(self.n_members).bincount()

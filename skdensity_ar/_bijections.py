@@ -11,6 +11,7 @@ from sklearn.compose import ColumnTransformer
 from sklearn.decomposition import PCA
 from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import (
+    FunctionTransformer,
     MaxAbsScaler,
     MinMaxScaler,
     PowerTransformer,
@@ -40,10 +41,11 @@ def takes_missing(transformer: Any) -> bool:
 
 
 @singledispatch
-def log_jacobian(transformer: Any, X: Any) -> np.ndarray:
-    """log |det ∂ transformed / ∂ x| of every row in nats, (n,).
+def log_slopes(transformer: Any, X: Any) -> np.ndarray:
+    """Shares of the columns that come out in log |det ∂ transformed / ∂ x|, (n, D).
 
-    Missing cells, NaN, have no share, where columns are transformed one by one.
+    In nats; of columns that a PCA mixes all have the same. Missing cells, NaN, have no
+    share, where columns are transformed one by one.
 
     Raises
     ------
@@ -64,10 +66,9 @@ def _numbers(X: Any) -> np.ndarray:
 
 def _scaled(scale: np.ndarray | None, X: Any) -> np.ndarray:
     """Of columns that were divided by `scale`."""
-    known = ~np.isnan(_numbers(X))
-    if scale is None:
-        return np.zeros(len(known))
-    return known @ -np.log(np.abs(scale))
+    missing = np.isnan(_numbers(X))
+    slopes = 0.0 if scale is None else -np.log(np.abs(scale))
+    return np.where(missing, 0.0, slopes)
 
 
 def _refuse_clipping(transformer: Any) -> None:
@@ -78,72 +79,103 @@ def _refuse_clipping(transformer: Any) -> None:
         )
 
 
-@log_jacobian.register
+@log_slopes.register
 def _(transformer: StandardScaler, X: Any) -> np.ndarray:
     return _scaled(transformer.scale_, X)
 
 
-@log_jacobian.register
+@log_slopes.register
 def _(transformer: RobustScaler, X: Any) -> np.ndarray:
     return _scaled(transformer.scale_, X)
 
 
-@log_jacobian.register
+@log_slopes.register
 def _(transformer: MaxAbsScaler, X: Any) -> np.ndarray:
     _refuse_clipping(transformer)
     return _scaled(transformer.scale_, X)
 
 
-@log_jacobian.register
+@log_slopes.register
 def _(transformer: MinMaxScaler, X: Any) -> np.ndarray:
     _refuse_clipping(transformer)
     return _scaled(1.0 / transformer.scale_, X)
 
 
-@log_jacobian.register
+@log_slopes.register
 def _(transformer: PowerTransformer, X: Any) -> np.ndarray:
     x, power = _numbers(X), transformer.lambdas_ - 1.0
     if transformer.method == "box-cox":  # slope x^(λ-1)
         each = power * np.log(x)
     else:  # (1 + x)^(λ-1) at 0 and above, (1 - x)^(1-λ) below
         each = np.sign(x) * power * np.log1p(np.abs(x))
-    of_power = np.where(np.isnan(x), 0.0, each).sum(1)
+    of_power = np.where(np.isnan(x), 0.0, each)
     return of_power + (
-        log_jacobian(transformer._scaler, x) if transformer.standardize else 0.0
+        log_slopes(transformer._scaler, x) if transformer.standardize else 0.0
     )
 
 
-@log_jacobian.register
+@log_slopes.register
 def _(transformer: PCA, X: Any) -> np.ndarray:
-    if transformer.n_components_ < transformer.n_features_in_:
+    n_kept, variances = transformer.n_components_, transformer.explained_variance_
+    # Smaller ones are rounding errors of the eigenvalues.
+    least = np.finfo(variances.dtype).eps * len(variances) * variances.max()
+    n_kept = min(n_kept, int((variances > least).sum()))
+    if n_kept < transformer.n_features_in_:
         raise ValueError(
-            f"PCA keeps {transformer.n_components_} of {transformer.n_features_in_} "
-            "dimensions, in which rows have no density; keep all, which takes as many "
-            "rows and columns that do not depend on each other."
+            f"PCA keeps {n_kept} of {transformer.n_features_in_} dimensions, in which "
+            "rows have no density; keep all, which takes as many rows and columns that "
+            "do not depend on each other."
         )
-    log_det = 0.0
-    if transformer.whiten:
-        log_det = -0.5 * np.log(transformer.explained_variance_).sum()
-    return np.full(len(X), log_det)
+    log_det = -0.5 * np.log(variances).sum() if transformer.whiten else 0.0
+    return np.full((len(X), n_kept), log_det / n_kept)
 
 
-@log_jacobian.register
+@log_slopes.register
 def _(transformer: Pipeline, X: Any) -> np.ndarray:
-    total = np.zeros(len(X))
-    for _, step in transformer.steps:
-        if step is not None and step != "passthrough":
-            total = total + log_jacobian(step, X)
-            X = step.transform(X)
+    total = np.zeros(X.shape)
+    for step in _steps(transformer):
+        total = carried(step, total) + log_slopes(step, X)
+        X = step.transform(X)
     return total
 
 
-@log_jacobian.register
+@log_slopes.register
 def _(transformer: ColumnTransformer, X: Any) -> np.ndarray:
-    total = np.zeros(len(X))
-    for part, columns, _ in _parts(transformer):
+    total = np.zeros(X.shape)
+    for part, columns, places in _parts(transformer):
         if part is not None:
-            total = total + log_jacobian(part, _columns_of(X, columns))
+            total[:, places] = log_slopes(part, _columns_of(X, columns))
     return total
+
+
+@singledispatch
+def carried(transformer: Any, shares: np.ndarray) -> np.ndarray:
+    """Shares (n, D) of the columns that come in as those of the ones that come out.
+
+    A column out of a PCA has a share of all that come in.
+    """
+    return shares
+
+
+@carried.register
+def _(transformer: PCA, shares: np.ndarray) -> np.ndarray:
+    return np.broadcast_to(shares.mean(1, keepdims=True), shares.shape)
+
+
+@carried.register
+def _(transformer: Pipeline, shares: np.ndarray) -> np.ndarray:
+    for step in _steps(transformer):
+        shares = carried(step, shares)
+    return shares
+
+
+@carried.register
+def _(transformer: ColumnTransformer, shares: np.ndarray) -> np.ndarray:
+    out = np.empty_like(shares)
+    for part, columns, places in _parts(transformer):
+        some = shares[:, columns]
+        out[:, places] = some if part is None else carried(part, some)
+    return out
 
 
 @singledispatch
@@ -161,9 +193,8 @@ def inverse(transformer: Any, Z: np.ndarray) -> np.ndarray:
 
 @inverse.register
 def _(transformer: Pipeline, Z: np.ndarray) -> np.ndarray:
-    for _, step in transformer.steps[::-1]:
-        if step is not None and step != "passthrough":
-            Z = inverse(step, Z)
+    for step in _steps(transformer)[::-1]:
+        Z = inverse(step, Z)
     return Z
 
 
@@ -176,8 +207,19 @@ def _(transformer: ColumnTransformer, Z: np.ndarray) -> np.ndarray:
     return X
 
 
+def _steps(transformer: Pipeline) -> list[Any]:
+    steps = [step for _, step in transformer.steps]
+    return [step for step in steps if step is not None and step != "passthrough"]
+
+
 def _parts(transformer: ColumnTransformer) -> list[tuple[Any, list[int], slice]]:
     """Fitted transformers, None where there is none, their columns and outputs."""
+    weights = [w for w in (transformer.transformer_weights or {}).values() if w != 1]
+    if weights:
+        raise ValueError(
+            "ColumnTransformer(transformer_weights=...) multiplies what its parts "
+            "give; leave it out, the density is the same without."
+        )
     n = transformer.n_features_in_
     names = list(getattr(transformer, "feature_names_in_", range(n)))
     parts, seen = [], []
@@ -191,7 +233,7 @@ def _parts(transformer: ColumnTransformer) -> list[tuple[Any, list[int], slice]]
                 f"ColumnTransformer drops the columns {dropped}, of which there is no "
                 "density then; leave them out of X, or set remainder='passthrough'."
             )
-        is_none = isinstance(part, str) or type(part).__name__ == "FunctionTransformer"
+        is_none = isinstance(part, str) or _is_identity(part)
         places = transformer.output_indices_[name]
         parts.append((None if is_none else part, indices, places))
         seen += indices
@@ -202,6 +244,15 @@ def _parts(transformer: ColumnTransformer) -> list[tuple[Any, list[int], slice]]
             "density; take each once."
         )
     return parts
+
+
+def _is_identity(part: Any) -> bool:
+    """Whether it is what scikit-learn puts in the place of "passthrough"."""
+    return (
+        isinstance(part, FunctionTransformer)
+        and part.func is None
+        and part.inverse_func is None
+    )
 
 
 def _indices(columns: Any, names: list[Any]) -> list[int]:

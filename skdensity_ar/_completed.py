@@ -66,6 +66,8 @@ class CompletedRows(TensorRows):
         has_hole = self.x.isnan().any(-1)
         for e, (filled, rows) in enumerate(zip(self.filled, index, strict=True)):
             rows = rows[has_hole[rows]]
+            if len(rows) == 0:
+                continue
             context = None if self.context is None else self.context[rows]
             filled[rows] = self.module.redrawn(
                 e, self.x[rows], filled[rows], generator, context

@@ -266,8 +266,28 @@ def with_flags(X: Any, flags: np.ndarray, names: Sequence[str]) -> Any:
     return X.with_columns([pl.Series(name, v) for name, v in values.items()])
 
 
-def with_cells(X: Any, j: int, missing: np.ndarray, values: np.ndarray) -> Any:
-    """The table with these values in the missing cells (n,) of column j; X stays."""
+def without_values(X: Any, j: int) -> Any:
+    """The table whose column j is missing; X stays."""
+    container = container_of(X)
+    if container == "polars":
+        import polars as pl
+
+        return X.with_columns(pl.lit(None, dtype=X.dtypes[j]).alias(X.columns[j]))
+    X = X.copy()
+    if container == "numpy":
+        X[:, j] = np.nan
+    else:
+        X.isetitem(j, np.full(len(X), np.nan))
+    return X
+
+
+def with_cells(
+    X: Any, j: int, missing: np.ndarray, values: np.ndarray, fitted: Any
+) -> Any:
+    """The table with these values in the missing cells (n,) of column j; X stays.
+
+    Of a column without values, whose dtype tells nothing, the dtype becomes `fitted`.
+    """
     container = container_of(X)
     if container == "numpy":
         X = X.copy()
@@ -277,18 +297,25 @@ def with_cells(X: Any, j: int, missing: np.ndarray, values: np.ndarray) -> Any:
         import pandas as pd
 
         column = X.iloc[:, j].copy()
-        filled = pd.Series(_within(values, column.dtype), index=column.index[missing])
-        column[missing] = filled.astype(column.dtype)
+        if values.dtype.kind == "O" and not holds_labels(X, j):
+            column = column.astype(object if fitted is None else fitted)
+        if isinstance(column.dtype, pd.CategoricalDtype):
+            known = column.cat.categories
+            column = column.cat.add_categories(pd.Index(values).difference(known))
+        filled = pd.Series(_within(values, column.dtype)).astype(column.dtype)
+        column[missing] = filled.array
         X = X.copy()
         X.isetitem(j, column)
         return X
     import polars as pl
 
-    name, cells = X.columns[j], X.to_series(j).to_list()
-    values = _within(values, X.dtypes[j])
+    name, dtype, cells = X.columns[j], X.dtypes[j], X.to_series(j).to_list()
+    if dtype == pl.Null or (values.dtype.kind == "O" and not holds_labels(X, j)):
+        dtype = fitted
+    values = _within(values, dtype)
     for i, value in zip(np.flatnonzero(missing), values.tolist(), strict=True):
         cells[i] = value
-    return X.with_columns(pl.Series(name, cells, dtype=X.dtypes[j]))
+    return X.with_columns(pl.Series(name, cells, dtype=dtype))
 
 
 def _array(values: list[np.ndarray], columns: Sequence[FrameColumn]) -> np.ndarray:
@@ -357,6 +384,8 @@ def _numpy_dtype(dtype: Any) -> np.dtype | None:
 def _within(values: np.ndarray, dtype: Any) -> np.ndarray:
     """Draws of a real column as the fitted frame's dtype can hold them."""
     target = _numpy_dtype(dtype)
+    if values.dtype.kind == "f" and str(dtype).lower().startswith("bool"):
+        return values > 0.5
     if target is None or values.dtype.kind != "f" or target.kind not in "iuf":
         return values
     if target.kind == "f":

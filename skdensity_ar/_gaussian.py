@@ -137,14 +137,19 @@ def fit_gaussian(x: Tensor, columns: Sequence[int]) -> Gaussian:
     .. [1] R. J. A. Little, D. B. Rubin (2019). Statistical Analysis with Missing Data,
        section 11.2.
     """
-    known = ~x[:, list(columns)].isnan()
+    x = x[:, list(columns)]
+    if len(x) > _MAX_ROWS:
+        # At random: what is missing may follow the order of the rows.
+        generator = torch.Generator("cpu").manual_seed(0)
+        some = torch.randperm(len(x), generator=generator)[:_MAX_ROWS]
+        x = x[some.to(x.device)]
+    known = ~x.isnan()
     if not 1 < len(columns) <= MOST_COLUMNS or known.sum(
         0
     ).min() < _ROWS_PER_COLUMN * len(columns):
         nothing = x.new_empty(0)
         return Gaussian(nothing, nothing.diag(), [])
-    x = compress(x[:: 1 + len(x) // _MAX_ROWS, list(columns)].double())
-    known = ~x.isnan()
+    x = compress(x.double())
     x, visible = x.nan_to_num(nan=0.0), known.double()
     (n, R), counts = x.shape, visible.sum(0)
     mean = x.sum(0) / counts

@@ -149,8 +149,10 @@ class DensityModule(nn.Module):
         The quotient of log p(x) and of log p of what is given.
         """
         each = self.member_log_conditionals(x, context).double()
+        # A given value that is impossible (of a constant column) tells nothing.
+        each = each.masked_fill(given & each.isneginf(), 0.0)
         log_p = each.sum(-1).logsumexp(0)
-        return log_p - (each * given).sum(-1).logsumexp(0)
+        return log_p - torch.where(given, each, 0.0).sum(-1).logsumexp(0)
 
     def member_log_conditionals(
         self, x: Tensor, context: Tensor | None = None
@@ -176,6 +178,7 @@ class DensityModule(nn.Module):
         if self.residuals is not None:
             log_p = log_p - self.residuals.s.double().log().unsqueeze(-2)
         log_p[..., d] = 0.0
+        log_p = log_p.masked_fill(log_p.isneginf(), 0.0)  # of constants, in all members
         weights = log_p.sum(-1).softmax(0).unsqueeze(-1)
         members = range(self.n_orderings)
         conditionals = [self._column_conditionals(e)[d] for e in members]

@@ -25,6 +25,7 @@ from sklearn.utils.validation import (
 
 from skdensity_ar._frames import (
     column_index,
+    column_values,
     concatenate,
     container_of,
     first_not_finite,
@@ -54,6 +55,7 @@ __all__ = [
     "check_table",
     "check_weights",
     "unchanged_on_failure",
+    "weighted_mean",
 ]
 
 
@@ -205,6 +207,7 @@ def check_context(C: Any, n: int, names: Sequence[Hashable] | None = None) -> An
             f"context has shape {tuple(C.shape)}; it must be a table of {n} rows, one "
             "for each row of X, and one column at least."
         )
+    _refuse_missing(C)
     if names is None:
         return C
     if C.shape[1] != len(names):
@@ -218,6 +221,18 @@ def check_context(C: Any, n: int, names: Sequence[Hashable] | None = None) -> An
             f"{list(names)}, in this order."
         )
     return C
+
+
+def _refuse_missing(C: Any) -> None:
+    columns = C.columns if _is_frame(C) else range(C.shape[1])
+    for j, name in enumerate(columns):
+        _, missing = column_values(C, j)
+        if missing.any():
+            raise ValueError(
+                f"context holds NaN (missing values) in column {name!r}; every row "
+                "needs its context: drop such rows, or fill them, labels by one that "
+                "says that nothing is known."
+            )
 
 
 def check_weights(
@@ -245,6 +260,13 @@ def check_weights(
     if not weights.any():
         raise ValueError("sample_weight is 0 for all rows; some must count.")
     return weights
+
+
+def weighted_mean(values: np.ndarray, sample_weight: Any) -> float:
+    """Mean of values (n,), of which those of weight 0 may be infinite."""
+    weights = check_weights(sample_weight, len(values))
+    counts = weights > 0.0
+    return float(np.average(values[counts], weights=weights[counts]))
 
 
 def _sequences(X: Any) -> list[Any]:

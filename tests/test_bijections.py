@@ -15,6 +15,7 @@ from sklearn.decomposition import PCA
 from sklearn.mixture import GaussianMixture
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import (
+    FunctionTransformer,
     MaxAbsScaler,
     MinMaxScaler,
     PowerTransformer,
@@ -26,7 +27,7 @@ from sklearn.utils import get_tags
 from sklearn.utils.estimator_checks import estimator_checks_generator
 
 from skdensity_ar import MADEDensity, TransformedDensity
-from skdensity_ar._bijections import inverse, log_jacobian
+from skdensity_ar._bijections import inverse, log_slopes
 
 BIJECTIONS = {
     "standard": StandardScaler(),
@@ -76,7 +77,7 @@ def by_differences(transformer, x: np.ndarray) -> float:
 def test_the_log_jacobian_is_that_of_differences(name):
     transformer = BIJECTIONS[name].fit(rows())
     X = rows(20, 1)
-    found = log_jacobian(transformer, X)
+    found = log_slopes(transformer, X).sum(1)
     expected = [by_differences(transformer, x) for x in X]
     np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-6)
 
@@ -84,7 +85,7 @@ def test_the_log_jacobian_is_that_of_differences(name):
 def test_yeo_johnson_has_another_slope_below_zero():
     X = rows() - np.median(rows(), 0)
     transformer = PowerTransformer().fit(X)
-    found = log_jacobian(transformer, X[:20])
+    found = log_slopes(transformer, X[:20]).sum(1)
     expected = [by_differences(transformer, x) for x in X[:20]]
     np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-6)
 
@@ -104,11 +105,11 @@ def test_columns_of_a_frame_are_named():
             ("y", PCA(whiten=True), slice("b", "c")),
         ]
     ).fit(frame)
-    found = log_jacobian(transformer, frame)
+    found = log_slopes(transformer, frame).sum(1)
     array = ColumnTransformer(
         [("x", PowerTransformer(), [3, 0]), ("y", PCA(whiten=True), [1, 2])]
     ).fit(rows())
-    np.testing.assert_allclose(found, log_jacobian(array, rows()))
+    np.testing.assert_allclose(found, log_slopes(array, rows()).sum(1))
     np.testing.assert_allclose(
         inverse(transformer, transformer.transform(frame)), rows()
     )
@@ -123,12 +124,14 @@ def test_missing_cells_have_no_share():
     for name in ("standard", "range", "robust", "Yeo-Johnson"):
         transformer = BIJECTIONS[name].fit(X)
         cut = X[:5].copy()
-        whole = log_jacobian(transformer, cut)
+        whole = log_slopes(transformer, cut).sum(1)
         cut[:, 1] = np.nan
-        of_others = log_jacobian(transformer, cut)
+        of_others = log_slopes(transformer, cut).sum(1)
         cut = X[:5].copy()
         cut[:, [0, 2, 3]] = np.nan
-        np.testing.assert_allclose(of_others + log_jacobian(transformer, cut), whole)
+        np.testing.assert_allclose(
+            of_others + log_slopes(transformer, cut).sum(1), whole
+        )
 
 
 REFUSED = [
@@ -145,6 +148,20 @@ REFUSED = [
             (StandardScaler(), [0, 1, 2]), (PowerTransformer(), [2, 3])
         ),
         r"takes the columns \[2\] twice",
+    ),
+]
+
+
+REFUSED += [
+    (
+        ColumnTransformer([("a", FunctionTransformer(np.log, np.exp), [0, 1, 2, 3])]),
+        "FunctionTransformer is not known",
+    ),
+    (
+        ColumnTransformer(
+            [("a", StandardScaler(), [0, 1, 2, 3])], transformer_weights={"a": 10.0}
+        ),
+        r"transformer_weights=...\) multiplies",
     ),
 ]
 
@@ -209,6 +226,88 @@ def test_missing_cells_reach_a_density_that_takes_them():
         TransformedDensity(StandardScaler(), GaussianMixture()).fit(X)
 
 
+@pytest.mark.parametrize("whiten", [False, True])
+def test_columns_that_depend_on_each_other_have_no_density(whiten):
+    X = rows()
+    X[:, 3] = X[:, 0] - 2.0 * X[:, 1]
+    with pytest.raises(ValueError, match="PCA keeps 3 of 4 dimensions"):
+        TransformedDensity(PCA(whiten=whiten), GaussianMixture()).fit(X)
+
+
+def test_an_identity_passes_columns_through():
+    transformer = make_column_transformer(
+        (FunctionTransformer(), [0, 2]), (StandardScaler(), [1, 3])
+    )
+    X = rows()
+    found = log_slopes(transformer.fit(X), X)
+    each = -np.log(transformer.named_transformers_["standardscaler"].scale_)
+    np.testing.assert_allclose(found, np.tile(np.r_[0.0, 0.0, each], (len(X), 1)))
+
+
+SMALL = MADEDensity((8,), n_orderings=2, max_iter=3, random_state=0)
+
+
+def test_masses_do_not_stretch():
+    rng = np.random.default_rng(0)
+    two = rng.choice([3.0, 8.0], 200)[:, None]
+    density = TransformedDensity(MinMaxScaler(), SMALL).fit(two)
+    p = np.exp(density.score_samples([[3.0], [8.0]]))
+    assert p.sum() == pytest.approx(1.0, abs=1e-5)
+    nested = TransformedDensity(StandardScaler(), density).fit(two)
+    np.testing.assert_allclose(
+        nested.score_samples([[3.0], [8.0]]), np.log(p), atol=0.1
+    )
+    inside = clone(SMALL).set_params(atoms={0: 0.0})
+    spike = np.where(rng.random(300) < 0.4, 0.0, rng.gamma(2.0, 100.0, 300))[:, None]
+    density = TransformedDensity(MaxAbsScaler(), inside).fit(spike)
+    grid = np.linspace(-3000.0, 6000.0, 300000)
+    rest = np.trapezoid(np.exp(density.score_samples(grid[:, None])), grid)
+    mass = np.exp(density.score_samples([[0.0]]))[0]
+    assert mass == pytest.approx(0.4, abs=0.1)
+    assert mass + rest == pytest.approx(1.0, abs=2e-3)
+    # Columns change places, and one of three has masses.
+    X = np.column_stack([two[:, 0], rng.normal(size=(200, 2)) * [5.0, 0.2]])
+    transformer = make_column_transformer(
+        (PCA(whiten=True), [2, 1]), (MinMaxScaler(), [0])
+    )
+    density = TransformedDensity(transformer, SMALL).fit(X)
+    inside = density.estimator_.score_samples(density.transformer_.transform(X))
+    whitened = density.transformer_.named_transformers_["pca"].explained_variance_
+    np.testing.assert_allclose(
+        density.score_samples(X), inside - 0.5 * np.log(whitened).sum()
+    )
+
+
+def test_masses_are_not_mixed():
+    half = np.random.default_rng(0).integers(-9, 10, (100, 2)).astype(float)
+    X = np.concatenate([half, -half, np.zeros((100, 2))])  # their mean is 0
+    inside = clone(SMALL).set_params(atoms={1: 0.0})
+    with pytest.raises(ValueError, match="column 1 of what a PCA mixes"):
+        TransformedDensity(PCA(), inside).fit(X)
+
+
+def test_validation_rows_are_transformed():
+    X = 1000.0 + 100.0 * rows(300)
+    density = TransformedDensity(StandardScaler(), SMALL).fit(X[:200], X_val=X[200:])
+    scaler = density.transformer_
+    expected = clone(SMALL).fit(
+        scaler.transform(X[:200]), X_val=scaler.transform(X[200:])
+    )
+    inside = density.estimator_
+    np.testing.assert_array_equal(
+        inside.validation_scores_, expected.validation_scores_
+    )
+
+
+def test_booleans_of_a_scaled_column_are_drawn_as_such():
+    frame = mixed_frame()[["pay", "old"]]
+    for dtype in ("bool", "boolean"):
+        density = TransformedDensity(StandardScaler(), SMALL)
+        drawn = density.fit(frame.astype({"old": dtype})).sample(300, random_state=0)
+        assert str(drawn["old"].dtype) == dtype
+        assert 0.1 < drawn["old"].mean() < 0.5
+
+
 def test_tags_say_what_takes_missing_cells():
     inside = MADEDensity(ordering="agnostic")
     expected = {
@@ -252,7 +351,6 @@ OF_NUMBERS = make_column_transformer(
     (StandardScaler(), ["age"]),
     remainder="passthrough",
 )
-SMALL = MADEDensity((8,), n_orderings=2, max_iter=3, random_state=0)
 
 
 @pytest.mark.parametrize("container", ["pandas", "polars"])

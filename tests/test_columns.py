@@ -566,3 +566,53 @@ def test_values_outside_a_bernoulli_column():
         column.transform(np.array([0.0, 0.5, 2.0]))
     with pytest.raises(ValueError, match="Negative values in data"):
         column.transform(np.array([2.0, -1.0]))
+
+
+@pytest.mark.parametrize("spread", [1e5, 3e7, 1e9, 1e12])
+def test_draws_of_large_counts_are_counts(spread):
+    values = np.floor(np.random.default_rng(0).exponential(spread, 500))
+    column = only(values, conditional="count")
+    first = np.full(3, np.float32(column.spec.first), dtype=float)
+    assert (column.inverse(first) == 0.0).all()
+    # Small counts have codes of their own in float32, above the first.
+    small = np.float32(column.transform(np.arange(200.0)))
+    assert len(np.unique(small)) == 200
+    assert (small[1:] > np.float32(column.spec.first)).all()
+
+
+def test_weights_count_where_rows_do():
+    rng = np.random.default_rng(0)
+    labels = np.array(["big"] * 600 + ["A"] * 300 + ["B"] * 20, dtype=object)
+    weights = np.array([1.0] * 600 + [0.01] * 300 + [15.2] * 20)
+    frame = pd.DataFrame({"label": labels})
+    kinds = {"conditional": "auto", "numeric": "gaussian_mixture"}
+    kinds |= {"handle_unknown": "score", "max_categories": 2}
+    column = fit_columns(frame, weights=weights, **kinds).columns[0]
+    assert column.spec.shares == pytest.approx((304.0 / 307.0, 3.0 / 307.0))
+    near, far = rng.normal(size=900), 1000.0 + rng.normal(size=900)
+    X = np.r_[near, far][:, None]
+    for light, heavy in ((1e-4, 1.0), (1.0, 1e4)):
+        weights = np.r_[np.full(900, heavy), np.full(900, light)]
+        column = fit_columns(X, weights=weights, **kinds).columns[0]
+        assert column.center == pytest.approx(0.0, abs=0.2)
+        assert column.scale == pytest.approx(1.0, abs=0.1)
+    # A column that has one value of those that count still has two.
+    X = np.array([[0.5], [0.5], [0.5], [2.0]])
+    weights = np.array([1.0, 1.0, 1.0, 1e-6])
+    assert type(fit_columns(X, weights=weights, **kinds).columns[0]).__name__ == (
+        "RealColumn"
+    )
+
+
+def test_numbers_of_a_boolean_column_are_rounded_to_booleans():
+    frame = pd.DataFrame({"b": [True, False, False, True]})
+    columns = fit_columns(
+        frame,
+        conditional="gaussian_mixture",
+        numeric="gaussian_mixture",
+        handle_unknown="score",
+    )
+    codes = columns.transform(pd.DataFrame({"b": [0.9, 0.1, 0.4]}))
+    for dtype in ("bool", "boolean"):
+        columns.columns[0].dtype = pd.Series([], dtype=dtype).dtype
+        assert columns.inverse(codes)["b"].tolist() == [True, False, False]

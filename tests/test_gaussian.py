@@ -126,3 +126,22 @@ def test_where_it_could_tell_nothing_it_has_no_columns(n, R):
     assert isinstance(gaussian, Gaussian)
     assert gaussian.columns == []
     assert gaussian.place(0) is None
+
+
+@pytest.mark.parametrize("known", [slice(0, None, 2), slice(1, None, 2)])
+def test_cells_that_are_missing_in_every_second_of_many_rows(known):
+    x, _ = rows(6000)
+    cut = torch.full_like(x[:, 2], torch.nan)
+    cut[known] = x[known, 2]
+    x = torch.column_stack([x[:, 0], x[:, 1], cut])
+    gaussian = fit_gaussian(x, [0, 1, 2])
+    whole = fit_gaussian(rows(6000)[0][:, :3], [0, 1, 2])
+    torch.testing.assert_close(
+        gaussian.covariance, whole.covariance, atol=0.15, rtol=0.1
+    )
+
+
+def test_too_few_known_cells_among_the_rows_that_are_looked_at():
+    x, _ = rows(60000)
+    x[20:, 0] = torch.nan
+    assert fit_gaussian(x, [0, 1, 2]).columns == []

@@ -19,6 +19,7 @@ from skdensity_ar._columns._kinds import (
 )
 from skdensity_ar._columns._table import Columns
 from skdensity_ar._columns._values import is_any_of
+from skdensity_ar._columns._weights import repetitions
 
 __all__ = [
     "SCALE_FLOOR",
@@ -32,4 +33,5 @@ __all__ = [
     "RealColumn",
     "fit_columns",
     "is_any_of",
+    "repetitions",
 ]

@@ -30,6 +30,7 @@ from skdensity_ar._columns._values import (
     is_any_of,
     refuse_negative,
 )
+from skdensity_ar._columns._weights import repetitions
 from skdensity_ar._frames import (
     column_dtype,
     column_index,
@@ -43,6 +44,11 @@ SCALE_FLOOR = 1e-4
 
 # Smallest scale of a component under integers, in their units: all mass is on one.
 _INTEGER_FLOOR = 0.025
+
+# Counts are coded by what they have over their center. Of large ones, of which float32
+# knows no neighbours, only where that many scales lie between the center and 0: all
+# small counts would have one code otherwise, and the mass of what is below it.
+_LARGE, _FAR = 2.0**22, 1e4
 
 # A categorical column of more labels than this, most rows with one of their own, looks
 # like the identifier of a row.
@@ -68,6 +74,24 @@ class Asked:
     max_categories: int | None = None
 
 
+class Counts:
+    """How often each of a column's values counts; by None each counts once."""
+
+    def __init__(self, weights: np.ndarray | None):
+        self.weights = weights
+
+    def of(self, some: np.ndarray) -> Counts:
+        """Those of some of the values, a mask (n,)."""
+        return Counts(None if self.weights is None else self.weights[some])
+
+    def repeated(self, values: np.ndarray) -> np.ndarray:
+        """Each as often as it counts, but for a column that would have one value."""
+        if self.weights is None:
+            return values
+        repeated = values[repetitions(self.weights)]
+        return values if repeated.min() == repeated.max() else repeated
+
+
 def fit_columns(
     X: Any,
     *,
@@ -78,6 +102,7 @@ def fit_columns(
     atoms: Any = None,
     max_categories: int | None = None,
     with_missing: bool = False,
+    weights: np.ndarray | None = None,
 ) -> Columns:
     """Learn the kind of every column, its categories or its center and scale.
 
@@ -93,6 +118,8 @@ def fit_columns(
         The estimators' parameters, as is `max_categories`.
     with_missing : bool
         Whether cells may be missing; the others then tell of their column.
+    weights : ndarray of shape (n,), optional
+        How often each row counts, all more than never.
     """
     container = container_of(X)
     names = list(range(X.shape[1]) if container == "numpy" else X.columns)
@@ -104,13 +131,14 @@ def fit_columns(
             if choice in ("categorical", "count"):
                 refuse_negative(X[:, j], names[j], choice)
     for j, of_column in enumerate(asked):
-        values, _ = read_column(X, j, names[j], with_missing)
+        values, missing = read_column(X, j, names[j], with_missing)
+        counts = Counts(None if weights is None else weights[~missing])
         if len(values) == 0:
             raise ValueError(
                 f"Column {names[j]!r} holds no value, all are missing; drop it."
             )
         levels = ordered_levels(X, j)
-        column = _fit_column(values, names[j], of_column, numeric, levels)
+        column = _fit_column(values, names[j], of_column, numeric, levels, counts)
         if container != "numpy":
             column.dtype = column_dtype(X, j)
         if isinstance(column, CategoryColumn):
@@ -195,7 +223,12 @@ def _checked(choice: Any, what: str) -> Any:
 
 
 def _fit_column(
-    values: np.ndarray, name: Hashable, asked: Asked, numeric: str, levels: Any
+    values: np.ndarray,
+    name: Hashable,
+    asked: Asked,
+    numeric: str,
+    levels: Any,
+    counts: Counts,
 ) -> Column:
     choice = asked.choice
     if choice == "auto":
@@ -210,7 +243,7 @@ def _fit_column(
     conditional: type[Conditional] = CONDITIONALS.get(choice, choice)
     if conditional.support != "real":
         _refuse_what_is_for_real(asked, choice, name)
-    return _FIT[conditional.support](conditional, values, name, asked, levels)
+    return _FIT[conditional.support](conditional, values, name, asked, levels, counts)
 
 
 def _refuse_what_is_for_real(asked: Asked, choice: Any, name: Hashable) -> None:
@@ -223,14 +256,14 @@ def _refuse_what_is_for_real(asked: Asked, choice: Any, name: Hashable) -> None:
             )
 
 
-def _fit_binary(conditional, values, name, asked, levels) -> Column:
+def _fit_binary(conditional, values, name, asked, levels, counts) -> Column:
     value_type = bool if are_booleans(values) else float
     column = BinaryColumn(name, conditional, value_type=value_type)
     column.transform(values)
     return column
 
 
-def _fit_category(conditional, values, name, asked, levels) -> Column:
+def _fit_category(conditional, values, name, asked, levels, counts) -> Column:
     kind = LabelColumn if values.dtype.kind == "O" else CategoryColumn
     column = kind(name, conditional)
     encoder = OrdinalEncoder(handle_unknown="use_encoded_value", unknown_value=-1)
@@ -242,17 +275,17 @@ def _fit_category(conditional, values, name, asked, levels) -> Column:
             f"Column {name!r} holds labels of several types, {types}; make them one, "
             f"for example by X[{name!r}].astype(str)."
         ) from error
-    counts = np.bincount(index)
-    n_kept, order = len(counts), np.arange(len(counts))
     if asked.max_categories is None:
-        _warn_of_identifiers(counts, name)
-    elif len(counts) > asked.max_categories:
+        _warn_of_identifiers(np.bincount(index), name)
+    frequencies = np.bincount(index, counts.weights)
+    n_kept, order = len(frequencies), np.arange(len(frequencies))
+    if asked.max_categories is not None and n_kept > asked.max_categories:
         n_kept = asked.max_categories - 1
-        order = np.argsort(-counts, kind="stable")
-    rare = counts[order[n_kept:]]
+        order = np.argsort(-frequencies, kind="stable")
+    rare = frequencies[order[n_kept:]]
     column.encoder, column.order = encoder, order
     column.spec = ColumnSpec(
-        n_categories=n_kept + bool(len(rare)), shares=tuple(rare / max(rare.sum(), 1))
+        n_categories=n_kept + bool(len(rare)), shares=tuple(rare / rare.sum())
     )
     return column
 
@@ -269,7 +302,7 @@ def _warn_of_identifiers(counts: np.ndarray, name: Hashable) -> None:
         )
 
 
-def _fit_ordinal(conditional, values, name, asked, levels) -> Column:
+def _fit_ordinal(conditional, values, name, asked, levels, counts) -> Column:
     if levels is None:
         if not all(isinstance(v, (Real, np.bool_)) for v in values):
             raise ValueError(
@@ -285,7 +318,7 @@ def _fit_ordinal(conditional, values, name, asked, levels) -> Column:
         categories=[levels], handle_unknown="use_encoded_value", unknown_value=-1
     ).fit(column.read(values)[:, None])
     column.order = np.arange(len(levels))
-    center, scale = _integer_center_and_scale(column.transform(values))
+    center, scale = _integer_center_and_scale(column.transform(values), counts)
     column.spec = ColumnSpec(
         n_categories=len(levels),
         center=center,
@@ -295,10 +328,11 @@ def _fit_ordinal(conditional, values, name, asked, levels) -> Column:
     return column
 
 
-def _fit_count(conditional, values, name, asked, levels) -> Column:
+def _fit_count(conditional, values, name, asked, levels, counts) -> Column:
     column = CountColumn(name, conditional)
-    center, scale = _integer_center_and_scale(column.transform(values))
-    column.offset = float(np.round(center))
+    center, scale = _integer_center_and_scale(column.transform(values), counts)
+    if center < _LARGE or center > _FAR * scale:
+        column.offset = float(np.round(center))
     column.spec = ColumnSpec(
         center=center - column.offset,
         scale=scale,
@@ -308,27 +342,30 @@ def _fit_count(conditional, values, name, asked, levels) -> Column:
     return column
 
 
-def _integer_center_and_scale(k: np.ndarray) -> tuple[float, float]:
+def _integer_center_and_scale(k: np.ndarray, counts: Counts) -> tuple[float, float]:
     """As of real values, but a step is at most two scales."""
+    k = counts.repeated(k)
     if k.min() == k.max():
         return float(k[0]), 0.5
     center, scale = _center_and_scale(k)
     return center, max(scale, 0.5)
 
 
-def _fit_real(conditional, values, name, asked, levels) -> Column:
+def _fit_real(conditional, values, name, asked, levels, counts) -> Column:
     numbers = as_numbers(values, name)
     if numbers.min() == numbers.max():
         return ConstantColumn(name, PointMass, value=float(numbers[0]))
     interval, atoms = asked.interval or OpenInterval(), asked.atoms
     column = RealColumn(name, conditional, interval=interval, atoms=atoms)
-    others = numbers[~is_any_of(values, atoms)]
+    is_other = ~is_any_of(values, atoms)
+    others = numbers[is_other]
     if len(others) == 0:
         raise ValueError(
             f"All values of column {name!r} are among its atoms {list(atoms)}; "
             f"conditional={{{name!r}: 'categorical'}} is for such a column."
         )
     column.check_inside(others)
+    others = counts.of(is_other).repeated(others)
     y = interval.to_line(others)
     if y.min() == y.max():  # beside atoms: no spread is known
         column.center, column.scale = float(y[0]), max(abs(float(y[0])), 1.0)
@@ -347,7 +384,7 @@ def _standardised_step(x: np.ndarray, column: RealColumn) -> float:
     return _rounding_width(x) * float(np.exp(np.median(column.log_jacobian(codes))))
 
 
-def _fit_raw(conditional, values, name, asked, levels) -> Column:
+def _fit_raw(conditional, values, name, asked, levels, counts) -> Column:
     column = RawColumn(name, conditional)
     column.transform(values)
     return column

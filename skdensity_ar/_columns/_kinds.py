@@ -57,6 +57,10 @@ class Column:
         """With respect to what its conditional is a density."""
         return "counting"
 
+    def has_mass(self, codes: np.ndarray) -> np.ndarray:
+        """Which of the codes (n,) have a mass, not a density."""
+        return np.ones(len(codes), dtype=bool)
+
     def transform(self, values: np.ndarray) -> np.ndarray:
         """Values (n,) -> what the module takes, float64 (n,)."""
         return as_numbers(values, self.name)
@@ -73,6 +77,9 @@ class RawColumn(Column):
     @property
     def base_measure(self) -> str:
         return f"that of {self.conditional.__name__}"
+
+    def has_mass(self, codes: np.ndarray) -> np.ndarray:
+        return np.zeros(len(codes), dtype=bool)  # for all that is known
 
 
 @dataclass
@@ -97,6 +104,10 @@ class RealColumn(Column):
         where = f" on {self.interval}" if self.interval.is_bounded else ""
         atoms = f" + counting at {list(self.atoms)}" if self.atoms else ""
         return f"Lebesgue{where}{atoms}"
+
+    def has_mass(self, codes: np.ndarray) -> np.ndarray:
+        """Atoms alone have one."""
+        return codes > BESIDE_ATOMS if self.atoms else np.zeros(len(codes), dtype=bool)
 
     @property
     def places(self) -> tuple[float, ...]:
@@ -150,9 +161,7 @@ class RealColumn(Column):
         log_jacobian = np.full(len(codes), -np.log(self.scale))
         if self.interval.is_bounded:
             log_jacobian += self.interval.log_slope(codes * self.scale + self.center)
-        if self.atoms:
-            log_jacobian[codes > BESIDE_ATOMS] = 0.0
-        return log_jacobian
+        return np.where(self.has_mass(codes), 0.0, log_jacobian)
 
 
 @dataclass
@@ -206,7 +215,7 @@ class CountColumn(Column):
         return np.minimum(values, _LARGEST_COUNT) - self.offset
 
     def inverse(self, codes: np.ndarray) -> np.ndarray:
-        return codes + self.offset
+        return np.maximum(codes + self.offset, 0.0)
 
 
 @dataclass

@@ -71,6 +71,11 @@ class Columns:
             out[:, j] = column.log_jacobian(codes[:, j])
         return np.where(np.isnan(codes), 0.0, out)
 
+    def has_mass(self, codes: np.ndarray) -> np.ndarray:
+        """Which cells (n, D) have a mass, not a density."""
+        each = [c.has_mass(codes[:, j]) for j, c in enumerate(self.columns)]
+        return np.column_stack(each)
+
     def transform(self, X: Any, *, with_missing: bool = False) -> np.ndarray:
         """Table (n, D) -> float64 (n, D), NaN where values may be missing.
 

@@ -146,11 +146,16 @@ class WithAtoms(Conditional):
         x = x.clamp(-BESIDE_ATOMS, BESIDE_ATOMS)
         return torch.where(reached, code_of_atom(n_below), x)
 
-    def center(self, params: Tensor, kind: str) -> Tensor:
+    def center(
+        self, params: Tensor, kind: str, weights: Tensor | None = None
+    ) -> Tensor:
         """The likeliest of the atoms and the others; of the others as `kind` says."""
         logits, of_others = self.split(params)
-        part = logits.softmax(-1).mean(0).argmax(-1)
-        return self._value(part, self.others.center(of_others, kind))
+        parts = logits.softmax(-1)
+        parts = parts / len(parts) if weights is None else parts * weights[..., None]
+        of_member = parts[..., 0]
+        x = self.others.center(of_others, kind, of_member / of_member.sum(0))
+        return self._value(parts.sum(0).argmax(-1), x)
 
     def _value(self, part: Tensor, x: Tensor) -> Tensor:
         return torch.where(part == 0, x, code_of_atom(part.to(x.dtype) - 1.0))

@@ -135,11 +135,13 @@ class Conditional(nn.Module):
         """
         raise NotImplementedError
 
-    def center(self, params: Tensor, kind: str) -> Tensor:
+    def center(
+        self, params: Tensor, kind: str, weights: Tensor | None = None
+    ) -> Tensor:
         """What stands for a value that is not known, (E, ..., D, n_params) -> (..., D).
 
-        The mean, median or mode, as `kind` says, of the average of E densities; of
-        categories always the mode.
+        The mean, median or mode, as `kind` says, of the average of E densities, by
+        equal weights or those given, (E, ..., D); of categories always the mode.
         """
         raise NotImplementedError
 

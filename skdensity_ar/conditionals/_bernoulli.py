@@ -40,8 +40,11 @@ class Bernoulli(Conditional):
         p_0 = average((-params.squeeze(-1)).sigmoid(), weights)
         return (p_0 < q).to(params.dtype)
 
-    def center(self, params: Tensor, kind: str) -> Tensor:
-        return (params.squeeze(-1).sigmoid().mean(0) > 0.5).to(params.dtype)
+    def center(
+        self, params: Tensor, kind: str, weights: Tensor | None = None
+    ) -> Tensor:
+        p = average(params.squeeze(-1).sigmoid(), weights)
+        return (p > 0.5).to(params.dtype)
 
     def initial_bias(self, x: Tensor) -> Tensor:
         # Krichevsky-Trofimov smoothing: a column seen constant keeps a finite logit.

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from skdensity_ar.conditionals._base import ColumnSpec, Conditional
+from skdensity_ar.conditionals._base import ColumnSpec, Conditional, average
 
 UNSEEN_MASS = 1e-6
 
@@ -89,8 +89,10 @@ class Categorical(Conditional):
             code = torch.where(code == self.n_params - 1, code + rank, code)
         return code.to(params.dtype)
 
-    def center(self, params: Tensor, kind: str) -> Tensor:
-        p = params.softmax(-1).mean(0)
+    def center(
+        self, params: Tensor, kind: str, weights: Tensor | None = None
+    ) -> Tensor:
+        p = average(params.softmax(-1), None if weights is None else weights[..., None])
         if self.log_shares is None:
             return p.argmax(-1).to(params.dtype)
         rare = self.log_shares.exp().to(p.dtype).mT * p[..., -1:]

@@ -225,17 +225,21 @@ class Mixture(Conditional):
         far = CAUCHY.quantile(u[2]).to(params.dtype)
         return torch.where(u[1] < self.background, far, x)
 
-    def center(self, params: Tensor, kind: str) -> Tensor:
+    def center(
+        self, params: Tensor, kind: str, weights: Tensor | None = None
+    ) -> Tensor:
         """As in `Conditional`, of the components: the background has no mean.
 
         The mode is that mean of a component where their density is highest.
         """
         z_alpha, mu, sigma = self.split(params)
         if kind == "mean":
-            return (z_alpha.softmax(-1) * mu).sum(-1).mean(0)
+            return average((z_alpha.softmax(-1) * mu).sum(-1), weights)
         if kind == "median":
-            return self.quantile(params, 0.5)
+            return self.quantile(params, 0.5, weights)
         log_height = z_alpha.log_softmax(-1) - sigma.log()
+        if weights is not None:
+            log_height = log_height + weights.log().unsqueeze(-1)
         best, highest = mu[0, ..., 0], mu.new_full(mu.shape[1:-1], -torch.inf)
         for candidate in mu.movedim(-1, 1).flatten(0, 1):
             z = (candidate.unsqueeze(-1) - mu) / sigma

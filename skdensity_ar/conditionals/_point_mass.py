@@ -35,7 +35,9 @@ class PointMass(Conditional):
     ) -> Tensor:
         return params.new_zeros(params.shape[1:-1])
 
-    def center(self, params: Tensor, kind: str) -> Tensor:
+    def center(
+        self, params: Tensor, kind: str, weights: Tensor | None = None
+    ) -> Tensor:
         return params.new_zeros(params.shape[1:-1])
 
     def initial_bias(self, x: Tensor) -> Tensor:

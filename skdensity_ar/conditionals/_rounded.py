@@ -8,9 +8,9 @@ from typing import Self
 
 import torch
 from torch import Tensor
-from torch.nn.functional import logsigmoid
+from torch.nn.functional import logsigmoid, softplus
 
-from skdensity_ar.conditionals._base import ColumnSpec, Conditional
+from skdensity_ar.conditionals._base import ColumnSpec, Conditional, average
 from skdensity_ar.conditionals._categorical import UNSEEN_MASS
 from skdensity_ar.conditionals._mixture_start import even_start
 from skdensity_ar.conditionals._mixtures import FARTHEST, LogisticMixture
@@ -162,19 +162,42 @@ class Rounded(Conditional):
     def from_uniforms(self, params: Tensor, u: Tensor) -> Tensor:
         return self._rounded(self.mixture.from_uniforms(params, u))
 
-    def center(self, params: Tensor, kind: str) -> Tensor:
+    def center(
+        self, params: Tensor, kind: str, weights: Tensor | None = None
+    ) -> Tensor:
         """As in `Conditional`; the mean is rounded to an integer."""
         if kind == "median":
-            return self.quantile(params, 0.5)
+            return self.quantile(params, 0.5, weights)
         if kind == "mean":
-            return self._rounded(self.mixture.center(params, "mean"))
+            return self._mean(params, weights)
+        log_weights = 0.0 if weights is None else weights.log()
         candidates = self._candidates(params)
         best, highest = candidates[0], torch.full_like(candidates[0], -torch.inf)
         for k in candidates:
-            log_p = self.log_prob(params, k.expand(params.shape[:-1])).logsumexp(0)
+            log_p = self.log_prob(params, k.expand(params.shape[:-1])) + log_weights
+            log_p = log_p.logsumexp(0)
             best = torch.where(log_p > highest, k, best)
             highest = torch.maximum(log_p, highest)
         return best
+
+    def _mean(self, params: Tensor, weights: Tensor | None) -> Tensor:
+        """Rounded; of the components alone where no last integer ends the sum.
+
+        Of numbers y before they are rounded, the mean of max(y, first): for a logistic
+        density first + σ log(1 + exp((μ - first) / σ)).
+        """
+        if bool(self.last.isfinite().all()):
+            n_values = int((self.last - self.first).max()) + 1
+            mean = torch.zeros_like(params[0, ..., 0])
+            for step in range(n_values):
+                k = (self.first + step).to(params).expand(params.shape[:-1])
+                p = average(self.log_prob(params, self._clamped(k)).exp(), weights)
+                mean = mean + torch.where(k[0] <= self.last.to(k), p * k[0], 0.0)
+            return self._clamped((mean + 0.5).floor())
+        z_alpha, mu, sigma = self.mixture.split(params)
+        least = self._standardised(self.first.to(params)).unsqueeze(-1)
+        means = least + sigma * softplus((mu - least) / sigma)
+        return self._rounded(average((z_alpha.softmax(-1) * means).sum(-1), weights))
 
     def _candidates(self, params: Tensor) -> Tensor:
         """Where masses (E, ..., D, P) may be highest, (n, ..., D)."""

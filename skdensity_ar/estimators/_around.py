@@ -32,6 +32,11 @@ class AroundDensity(BaseEstimator, metaclass=ABCMeta):
 
     def _fitted(self, X: Any, fit_params: dict[str, Any]) -> Any:
         """Fit the density to X."""
+        if fit_params.get("context") is not None:
+            raise ValueError(
+                f"{type(self).__name__} asks its density of rows alone, so context is "
+                "not for it; the density's own methods take contexts."
+            )
         if sklearn.get_config()["enable_metadata_routing"]:
             fit_params = process_routing(self, "fit", **fit_params).estimator.fit
         return self._unfitted().fit(X, **fit_params)

@@ -21,7 +21,6 @@ from skdensity_ar._agnostic import AgnosticModule
 from skdensity_ar._columns import Columns, fit_columns
 from skdensity_ar._device import freed_memory_kept, resolve_device, threads_for
 from skdensity_ar._estimate import EstimateModule
-from skdensity_ar._frames import take_rows
 from skdensity_ar._gaussian import fit_gaussian
 from skdensity_ar._module import DensityModule, initial_bias
 from skdensity_ar._random import make_generator
@@ -246,10 +245,12 @@ class BaseAutoregressiveDensity(
             )
         warm = self.warm_start and hasattr(self, "module_")
         known = self.columns_ if warm else None
-        given = self._given(X, sample_weight, context, reset=not warm, columns=known)
-        each, _ = given.repeated(least=1)  # so that no category is missed
-        columns = known or self._fit_columns(take_rows(given.X, each))
-        outside = self._fitted_context(given, each, columns, warm)
+        fitted = self.context_ if warm else None
+        given = self._given(
+            X, sample_weight, context, reset=not warm, columns=known, context=fitted
+        )
+        columns = known or self._fit_columns(given.X, given.row_weights)
+        outside = self._fitted_context(given, columns, warm)
         device = resolve_device(self.device)
         data = self._data(given, columns, outside, device)
         counted, counted_lengths = given.repeated()
@@ -350,14 +351,14 @@ class BaseAutoregressiveDensity(
         if sample_weight is not None:
             name = "sample_weight_val" if validates else "sample_weight"
             weights = check_weights(sample_weight, n, name)
-        if context is not None and C is None:
+        if validates and context is not None and C is None:
             raise ValueError("X_val needs contexts of its own: pass context_val.")
         if C is not None:
             C = check_context(C, n) if context is None else context.read(C, n)
         return Given(table, lengths, weights, C).without_weightless()
 
     def _fitted_context(
-        self, given: Given, rows: Any, columns: Columns, warm: bool
+        self, given: Given, columns: Columns, warm: bool
     ) -> Context | None:
         """Return the context of the last `fit`, or learn one."""
         if warm:
@@ -370,11 +371,11 @@ class BaseAutoregressiveDensity(
             return self.context_
         if given.context is None:
             return None
-        table = take_rows(given.context, rows)
         return fit_context(
-            table,
+            given.context,
             handle_unknown=self.handle_unknown,
-            n_frequencies=self._frequencies(columns, len(table)),
+            n_frequencies=self._frequencies(columns, given.context.shape[0]),
+            weights=given.row_weights,
         )
 
     def _data(
@@ -450,7 +451,7 @@ class BaseAutoregressiveDensity(
                     "start anew."
                 )
 
-    def _fit_columns(self, X) -> Columns:
+    def _fit_columns(self, X, weights) -> Columns:
         columns = fit_columns(
             X,
             conditional=self.conditional,
@@ -460,6 +461,7 @@ class BaseAutoregressiveDensity(
             atoms=self.atoms,
             max_categories=self.max_categories,
             with_missing=self._takes_missing,
+            weights=weights,
         )
         columns.warn_of_constants()
         return columns

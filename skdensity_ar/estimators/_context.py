@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -44,12 +45,26 @@ class Context:
         try:
             codes = torch.as_tensor(self.columns.transform(C), device="cpu")
         except ValueError as error:
-            raise ValueError(f"context: {error}") from error
+            raise ValueError(_of_context(error)) from error
         encoded = [c.encode(codes[:, list(d)]).flatten(-2) for c, d in self.blocks]
         return torch.cat(encoded, -1)
 
 
-def fit_context(C: Any, *, handle_unknown: str, n_frequencies: int) -> Context:
+def _of_context(error: Exception) -> str:
+    """Say what is wrong with a context; what X could have, it cannot."""
+    problem = str(error)
+    if "conditional=" in problem:
+        problem += " (Of X: contexts are numbers, or labels where they are strings.)"
+    return f"context: {problem}"
+
+
+def fit_context(
+    C: Any,
+    *,
+    handle_unknown: str,
+    n_frequencies: int,
+    weights: np.ndarray | None = None,
+) -> Context:
     """Learn the columns of a checked table.
 
     A label that comes only when scoring is encoded as none of those seen, or refused,
@@ -61,8 +76,9 @@ def fit_context(C: Any, *, handle_unknown: str, n_frequencies: int) -> Context:
             conditional="auto",
             numeric="gaussian_mixture",
             handle_unknown=handle_unknown,
+            weights=weights,
         )
     except (ValueError, TypeError) as error:
-        raise type(error)(f"context: {error}") from error
+        raise type(error)(_of_context(error)) from error
     blocks = conditional_blocks(columns, 1, n_frequencies, torch.device("cpu"))
     return Context(columns, blocks)

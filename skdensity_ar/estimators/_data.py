@@ -9,11 +9,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from skdensity_ar._columns import repetitions
 from skdensity_ar._frames import take_rows
-
-# Weights that are whole numbers are taken as repetitions up to so many rows in all, or
-# so many times the rows there are.
-_MOST_ROWS, _MOST_TIMES = 2**20, 8
 
 
 @dataclass
@@ -48,15 +45,18 @@ class Given:
             None if self.context is None else take_rows(self.context, rows),
         )
 
-    def repeated(self, least: int = 0) -> tuple[Any, np.ndarray | None]:
-        """Rows of every example as often as it counts, and the lengths of such.
+    @property
+    def row_weights(self) -> np.ndarray | None:
+        """How often each row counts: a frame as often as its sequence."""
+        if self.weights is None or self.lengths is None:
+            return self.weights
+        return np.repeat(self.weights, self.lengths)
 
-        Columns are learned from these: their quantiles, heaps and frequencies.
-        `least` says how often any comes.
-        """
+    def repeated(self) -> tuple[Any, np.ndarray | None]:
+        """Rows of every example as often as it counts, and the lengths of such."""
         if self.weights is None:
             return slice(None), self.lengths
-        index = repetitions(self.weights, least)
+        index = repetitions(self.weights)
         lengths = None if self.lengths is None else self.lengths[index]
         return self._rows_of(index), lengths
 
@@ -104,17 +104,3 @@ class Data:
         if self.context is not None and other.context is not None:
             joined.context = torch.cat([self.context, other.context])
         return joined
-
-
-def repetitions(weights: np.ndarray, least: int = 0) -> np.ndarray:
-    """Repeat the index of every example as often as it counts, from weights (n,) > 0.
-
-    Of weights that are no whole numbers n indices in all, in proportion, but every one
-    at least so often.
-    """
-    n, ends = len(weights), np.cumsum(weights)
-    whole = bool((weights == np.floor(weights)).all())
-    if not whole or ends[-1] > max(_MOST_ROWS, _MOST_TIMES * n):
-        ends = np.floor(ends * (n / ends[-1]) + 0.5)
-    times = np.maximum(np.diff(ends, prepend=0.0), least)
-    return np.repeat(np.arange(n), times.astype(np.int64))

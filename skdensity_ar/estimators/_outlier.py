@@ -8,10 +8,11 @@ from typing import ClassVar, Self
 
 import numpy as np
 from sklearn.base import OutlierMixin
-from sklearn.utils import get_tags
+from sklearn.utils import _safe_indexing, get_tags
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted
 
+from skdensity_ar._columns import repetitions
 from skdensity_ar._validation import (
     HasMethods,
     Interval,
@@ -93,7 +94,8 @@ class DensityOutlierDetector(OutlierMixin, AroundDensity):
         y : Ignored
             Not used, present for API consistency by convention.
         **fit_params : dict
-            Passed on to the density's `fit`, such as `sample_weight`.
+            Passed on to the density's `fit`, such as `sample_weight`, by which rows
+            count for the threshold too.
 
         Returns
         -------
@@ -107,7 +109,14 @@ class DensityOutlierDetector(OutlierMixin, AroundDensity):
                     setattr(self, name, getattr(self.estimator_, name))
                 elif hasattr(self, name):
                     delattr(self, name)
-            scores = self.estimator_.score_samples(X)
+            weights = fit_params.get("sample_weight")
+            if weights is None:
+                scores = self.estimator_.score_samples(X)
+            else:  # rows as often as they count
+                weights = np.asarray(weights, dtype=np.float64)
+                counted = np.flatnonzero(weights)
+                scores = self.estimator_.score_samples(_safe_indexing(X, counted))
+                scores = scores[repetitions(weights[counted])]
             self.offset_ = float(np.percentile(scores, 100.0 * self.contamination))
         return self
 

@@ -18,6 +18,7 @@ from skdensity_ar._frames import (
     missing_cells,
     rows_of,
     with_cells,
+    without_values,
 )
 from skdensity_ar._predictive import Predictive
 from skdensity_ar._random import make_generator
@@ -96,7 +97,11 @@ class ConditionalQueries(BaseAutoregressiveDensity):
             known = ~np.isnan(codes)
             totals = each.sum(-1)  # (E, n)
             log_mean = np.logaddexp.reduce(totals, axis=0) - np.log(len(totals))
-            remainder[rows] = np.maximum(log_mean - totals.mean(0), 0.0)
+            finite = np.isfinite(log_mean)  # of -inf every ordering says the same
+            of_rows = np.subtract(
+                log_mean, totals.mean(0), where=finite, out=np.zeros(len(codes))
+            )
+            remainder[rows] = np.maximum(of_rows, 0.0)
             equally = remainder[rows] / np.maximum(known.sum(1), 1)
             shares = each.mean(0) + equally[:, None]
             shares += self.columns_.log_jacobians(codes)
@@ -208,8 +213,8 @@ class ConditionalQueries(BaseAutoregressiveDensity):
         Parameters
         ----------
         X : array-like or frame of shape (n_samples, n_features)
-            Rows with the columns of `fit`; what stands in the column itself, also
-            NaN, is not looked at.
+            Rows with the columns of `fit`; what stands in the column itself, NaN or
+            a value that `fit` has not seen, is not looked at.
         column : hashable or int
             Name or index of the column.
         q : float or sequence of float
@@ -236,7 +241,7 @@ class ConditionalQueries(BaseAutoregressiveDensity):
                 f"such, got {q!r}."
             )
         listed, parts = probabilities.reshape(-1).tolist(), []
-        for _, predictive in self._predictives(X, d, context):
+        for _, predictive in self._predictives(X, d, context, looks_at_d=False):
             each = [predictive.quantile(p).cpu().numpy() for p in listed]
             parts.append(np.reshape(each, (len(listed), -1)).T)
         codes = np.concatenate(parts)
@@ -265,12 +270,14 @@ class ConditionalQueries(BaseAutoregressiveDensity):
         return d
 
     def _predictives(
-        self, X: Any, d: int, context: Any
+        self, X: Any, d: int, context: Any, *, looks_at_d: bool = True
     ) -> Iterator[tuple[np.ndarray, Predictive]]:
         """Rows block by block: their codes, and the density of column d."""
         X, _ = self._read(X, reset=False, columns=self.columns_)
         if not self._is_agnostic:
             self._check_others_known(X, d)
+        if not looks_at_d:
+            X = without_values(X, d)
         for _, codes, x, cells in self._blocks_of(X, context, with_missing=True):
             with threads_for(len(x) * self.module_.n_weights):
                 predictive = self.module_.predictive(x, d, cells.get("context"))
@@ -309,7 +316,7 @@ class ConditionalQueries(BaseAutoregressiveDensity):
         Returns
         -------
         draws : ndarray of shape (n_rows, n_samples, n_features)
-            Rows of X completed; of objects where X is a frame with labels.
+            Rows of X completed; float64, of objects where X is a frame with labels.
 
         Raises
         ------
@@ -341,7 +348,9 @@ class ConditionalQueries(BaseAutoregressiveDensity):
         missing = np.repeat(missing_cells(X), n_samples, axis=0)
         table = self.columns_.inverse(np.where(missing, codes, 0.0))
         draws = np.asarray(table.to_numpy() if hasattr(table, "columns") else table)
-        draws = draws.reshape(X.shape[0], n_samples, X.shape[1])
+        # Integers, or float32, need not hold what is known.
+        dtype = object if self.columns_.reads_labels else np.float64
+        draws = draws.astype(dtype).reshape(X.shape[0], n_samples, X.shape[1])
         for j in range(X.shape[1]):
             values, missing = column_values(X, j)
             draws[~missing, :, j] = values[:, None]
@@ -401,12 +410,12 @@ class ConditionalQueries(BaseAutoregressiveDensity):
                 filled = self._centers(x, known, strategy, outside)
             parts.append(filled.double().cpu().numpy())
         codes = np.concatenate(parts)
-        for j, column in enumerate(self.columns_.columns):
+        for j, fitted in enumerate(self.columns_.columns):
             missing = column_values(X, j)[1]
             if missing.any():
-                column = replace(column, dtype=column_dtype(X, j))
+                column = replace(fitted, dtype=column_dtype(X, j))
                 values = column.inverse(codes[missing, j])
-                X = with_cells(X, j, missing, values)
+                X = with_cells(X, j, missing, values, fitted.dtype)
         return X
 
     def _centers(
@@ -415,12 +424,15 @@ class ConditionalQueries(BaseAutoregressiveDensity):
         """Codes (n, D) whose missing cells are the means, medians or modes."""
         with threads_for(len(x) * self.module_.n_weights):
             params = self.module_.cell_params(x, known, context)
+        shares = self.module_.shares_of_orderings().view(-1, 1, 1)
         filled = x.clone()
         for d in range(x.shape[1]):
             rows = (~known[:, d]).nonzero().squeeze(-1)
             if len(rows) > 0:
                 conditional, params_d = self.module_.of_column(params[:, rows], d)
-                filled[rows, d] = conditional.center(params_d, kind).squeeze(-1)
+                weights = shares.to(params_d).expand(params_d.shape[:-1])
+                center = conditional.center(params_d, kind, weights)
+                filled[rows, d] = center.squeeze(-1)
         return filled
 
     @property
@@ -464,7 +476,7 @@ class ConditionalQueries(BaseAutoregressiveDensity):
         for begin in range(0, X.shape[0], size):
             rows = rows_of(X, begin, begin + size)
             codes = self.columns_.transform(rows, with_missing=with_missing)
-            padded[: len(codes)] = codes
+            padded[: len(codes)], padded[len(codes) :] = codes, 0.0
             x = torch.as_tensor(
                 padded, dtype=network.dtype, device=network.ordering.device
             )

@@ -252,7 +252,8 @@ class SequenceDensity(BaseAutoregressiveDensity):
         weights = np.ones(len(lengths))
         if sample_weight is not None:
             weights = check_weights(sample_weight, len(lengths))
-        return float(weights @ totals / (weights @ lengths))
+        some = weights > 0.0  # of the others totals may be infinite
+        return float(weights[some] @ totals[some] / (weights[some] @ lengths[some]))
 
     def sample(self, n_samples=1, n_timesteps=None, random_state=None) -> list[Any]:
         """Draw sequences from the model.

@@ -22,7 +22,7 @@ from skdensity_ar._validation import (
     check_columns,
     check_count,
     check_table,
-    check_weights,
+    weighted_mean,
 )
 from skdensity_ar.conditionals import N_SETS
 from skdensity_ar.estimators._base import (
@@ -205,7 +205,9 @@ class TableDensity(ConditionalQueries):
         size = min(max(n // 16, 32), 256, n) if size == "auto" else min(size, n)
         weights = None
         if data.weights is not None:
-            weights = torch.as_tensor(data.weights).to(data.x)
+            # Of 1e40 float32 knows nothing, but of what it is beside the others.
+            relative = data.weights / data.weights.mean()
+            weights = torch.as_tensor(relative).to(data.x)
         rows = TensorRows(data.x, data.context, weights)
         if self._estimates and data.x.isnan().any():
             rows = CompletedRows(
@@ -219,6 +221,11 @@ class TableDensity(ConditionalQueries):
         # Seeds of fits are less than 2³¹: draws are none that a fit has seen.
         attributes = {"seed_": generator.initial_seed() + 2**31}
         return Examples(rows, train_index, valid_index, size, size, attributes)
+
+    def _has_mass(self, X: Any) -> np.ndarray:
+        """Which cells (n, D) have a mass, not a density."""
+        X, _ = self._read(X, reset=False, columns=self.columns_)
+        return self.columns_.has_mass(self.columns_.transform(X, with_missing=True))
 
     @torch.no_grad()
     def score_samples(self, X, *, given=None, context=None, return_std=False):
@@ -341,8 +348,7 @@ class TableDensity(ConditionalQueries):
         log_density = self.score_samples(X, context=context)
         if sample_weight is None:
             return float(np.mean(log_density))
-        weights = check_weights(sample_weight, len(log_density))
-        return float(np.average(log_density, weights=weights))
+        return weighted_mean(log_density, sample_weight)
 
     def sample(self, n_samples=1, random_state=None, *, context=None):
         """Draw rows from the model.

@@ -13,7 +13,7 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.utils import check_random_state, get_tags
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from skdensity_ar._bijections import inverse, log_jacobian, takes_missing
+from skdensity_ar._bijections import carried, inverse, log_slopes, takes_missing
 from skdensity_ar._frames import TABLES, container_of, plain_columns
 from skdensity_ar._validation import (
     HasMethods,
@@ -26,6 +26,12 @@ from skdensity_ar.estimators._made import MADEDensity
 
 # Draws that tell how much mass is lost, and how much is worth a warning.
 _N_DRAWS, _MUCH = 2000, 0.005
+
+
+def has_mass(density: Any, X: Any) -> np.ndarray | None:
+    """Which cells (n, D) have a mass, not a density; None for densities of none."""
+    asked = getattr(density, "_has_mass", None)
+    return None if asked is None else asked(X)
 
 
 class TransformedDensity(DensityMixin, AroundDensity):
@@ -61,6 +67,9 @@ class TransformedDensity(DensityMixin, AroundDensity):
 
     Notes
     -----
+    Of a cell of which the density has a mass (a binary column between 0 and 1, a value
+    among its `atoms`) the transformer's slope plays no part.
+
     What a PowerTransformer gives ends somewhere: Box-Cox at -1 / λ, Yeo-Johnson where λ
     is below 0 or above 2. Mass that q has beyond is lost, and the density then
     integrates to 1 - `lost_mass_` only; `sample` draws such rows again.
@@ -97,7 +106,8 @@ class TransformedDensity(DensityMixin, AroundDensity):
         y : Ignored
             Not used, present for API consistency by convention.
         **fit_params : dict
-            Passed on to the density's `fit`, such as `sample_weight`.
+            Passed on to the density's `fit`, such as `sample_weight`; `X_val`, rows
+            like X, is transformed too.
 
         Returns
         -------
@@ -107,15 +117,26 @@ class TransformedDensity(DensityMixin, AroundDensity):
         Raises
         ------
         ValueError
-            For a transformer that is no bijection, once it is fitted.
+            For a transformer that is no bijection, once it is fitted; for a PCA of
+            columns of which the density has masses.
         """
         with unchanged_on_failure(self):
             X = self._read(X, reset=True)
             self._container, self._columns = container_of(X), plain_columns(X)
             self.transformer_ = self._fitted_transformer(X)
-            log_jacobian(self.transformer_, X[:1])
-            self.estimator_ = self._fitted(self._transformed(X), fit_params)
+            log_slopes(self.transformer_, X[:1])
+            if fit_params.get("X_val") is not None:
+                X_val = self._read(fit_params["X_val"], reset=False)
+                fit_params["X_val"] = self._transformed(X_val)
+            Z = self._transformed(X)
+            self.estimator_ = self._fitted(Z, fit_params)
+            self._log_jacobian(X, Z)
             self.lost_mass_ = float(1.0 - self._is_row(self._drawn(_N_DRAWS, 0)).mean())
+            if self.lost_mass_ == 1.0:
+                raise ValueError(
+                    f"No draw of the density lies where {self.transformer_!r} takes "
+                    "rows to; another transformer, such as StandardScaler, has no ends."
+                )
             if self.lost_mass_ > _MUCH:
                 warnings.warn(
                     f"{type(self.transformer_).__name__} does not reach all values: "
@@ -183,8 +204,33 @@ class TransformedDensity(DensityMixin, AroundDensity):
         """
         check_is_fitted(self)
         X = self._read(X, reset=False)
-        scores = self.estimator_.score_samples(self._transformed(X))
-        return scores + log_jacobian(self.transformer_, X)
+        Z = self._transformed(X)
+        return self.estimator_.score_samples(Z) + self._log_jacobian(X, Z)
+
+    def _log_jacobian(self, X: Any, Z: Any) -> np.ndarray:
+        """Log |det ∂z / ∂x| of the rows' cells that have a density, not a mass."""
+        slopes = log_slopes(self.transformer_, X)
+        masses = has_mass(self.estimator_, Z)
+        if masses is None:
+            return slopes.sum(1)
+        mixed = masses & (self._sources().sum(0) > 1)
+        if mixed.any():
+            raise ValueError(
+                f"{type(self.estimator_).__name__} has masses, at values or integers, "
+                f"in the column {int(mixed.any(0).argmax())} of what a PCA mixes, in "
+                "which none of X is left; leave such columns out of the PCA, by a "
+                "ColumnTransformer with remainder='passthrough'."
+            )
+        return np.where(masses, 0.0, slopes).sum(1)
+
+    def _sources(self) -> np.ndarray:
+        """Which columns of X reach which of those transformed, (D, D)."""
+        return carried(self.transformer_, np.eye(self.n_features_in_)) > 0.0
+
+    def _has_mass(self, X: Any) -> np.ndarray | None:
+        X = self._read(X, reset=False)
+        masses = has_mass(self.estimator_, self._transformed(X))
+        return None if masses is None else masses @ self._sources().T
 
     def score(self, X, y=None) -> float:
         """Mean log-density of the rows.

@@ -239,7 +239,7 @@ class FeedForward(Network):
         layers = range(len(self.hidden_layer_sizes))
         bs = [getattr(self, f"b{i}").unsqueeze(-2) for i in layers]
         c = self.c.unsqueeze(-2)
-        if context is not None:
+        if self.n_context and context is not None:
             if bs and self.context_to == "both":
                 bs[0] = bs[0] + context @ self.C_hidden.mT
             c = c + context @ self.C.mT

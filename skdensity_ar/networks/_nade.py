@@ -176,7 +176,7 @@ class NADE(Network):
     def _biases(self, context: Tensor | None) -> tuple[Tensor, Tensor]:
         """c and b, (..., 1 or n, units), with the context's share."""
         c, b = self.c.unsqueeze(-2), self.b.unsqueeze(-2)
-        if context is not None:
+        if self.n_context and context is not None:
             b = b + context @ self.C.mT
             if self.context_to == "both":
                 c = c + context @ self.C_hidden.mT

@@ -632,3 +632,19 @@ def test_what_knows_nothing_has_mass_one():
             np.inf,
         )
         assert total == pytest.approx(1.0, abs=1e-4)
+
+
+@pytest.mark.parametrize("kind", ["mean", "median", "mode"])
+@pytest.mark.parametrize("name", ["gaussian_mixture", "categorical", "bernoulli"])
+def test_weights_of_densities_are_as_repeated_ones(name, kind):
+    conditional = {
+        "gaussian_mixture": lambda: mixture("gaussian_mixture"),
+        "categorical": lambda: Categorical(3),
+        "bernoulli": Bernoulli,
+    }[name]()
+    params = draw(2, 50, D, conditional.n_params)
+    weights = torch.tensor([2.0, 1.0]).double()[:, None, None].expand(2, 50, D) / 3.0
+    found = conditional.center(params, kind, weights)
+    expected = conditional.center(params[[0, 0, 1]], kind)
+    torch.testing.assert_close(found, expected)
+    assert not torch.allclose(found, conditional.center(params, kind))

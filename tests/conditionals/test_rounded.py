@@ -174,3 +174,27 @@ def test_training_starts_near_the_frequencies():
     for n in (1, 2, 5):  # few rows, all alike
         few = torch.zeros((n, 1), dtype=torch.float64)
         assert conditional.initial_bias(few).isfinite().all()
+
+
+@pytest.mark.parametrize("make", [count, ordinal])
+@pytest.mark.parametrize("kind", ["mean", "median", "mode"])
+def test_weights_of_densities_are_as_repeated_ones(make, kind):
+    conditional, params = make(), draw(2, 60, 1, 3 * K)
+    weights = torch.tensor([2.0, 1.0]).double()[:, None, None].expand(2, 60, 1) / 3.0
+    found = conditional.center(params, kind, weights)
+    assert torch.equal(found, conditional.center(params[[0, 0, 1]], kind))
+    assert not torch.equal(found, conditional.center(params, kind))
+
+
+@pytest.mark.parametrize("make", [count, ordinal])
+def test_the_mean_is_that_of_the_masses(make):
+    conditional, params = make(), draw(2, 60, 1, 3 * K)
+    k = torch.arange(5.0) if make is ordinal else torch.arange(-4.0, 4000.0)
+    k = k.double().view(-1, 1, 1, 1)
+    p = conditional.log_prob(params, k.expand(-1, 2, 60, 1)).exp()
+    mean = (k[:, 0] * p.mean(1)).sum(0)
+    found = conditional.center(params, "mean")
+    # Of counts the background, whose mean is infinite, has no part.
+    close = 0.5 if make is ordinal else 1.0
+    assert (found - mean).abs().max() <= close
+    assert (found - mean).abs().mean() < 0.3

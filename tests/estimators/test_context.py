@@ -11,7 +11,14 @@ from sklearn import config_context
 from sklearn.datasets import load_iris
 from sklearn.model_selection import cross_val_score
 
-from skdensity_ar import MADEDensity, NADEDensity, RNADEDensity
+from skdensity_ar import (
+    DensityImputer,
+    DensityOutlierDetector,
+    MADEDensity,
+    NADEDensity,
+    RNADEDensity,
+    TransformedDensity,
+)
 
 ORDERINGS = ["natural", "agnostic"]
 IRIS, CLASSES = load_iris(return_X_y=True)
@@ -230,3 +237,51 @@ def test_scoring_wants_the_context_of_fit_and_no_other():
     without = MADEDensity(max_iter=1, random_state=0).fit(IRIS)
     with pytest.raises(ValueError, match="fitted without context"):
         without.score_samples(IRIS, context=NAMES)
+
+
+def test_further_training_needs_the_same_columns_of_context():
+    rng = np.random.default_rng(0)
+    X, C = rng.normal(size=(60, 2)), rng.normal(size=(60, 2))
+    C = pd.DataFrame(C, columns=["a", "b"])
+    density = MADEDensity((4,), max_iter=1, warm_start=True, random_state=0)
+    density.fit(X, context=C)
+    for other, message in (
+        (C[["b", "a"]], "in this order"),
+        (C.assign(z=1.0), "3 columns"),
+        (C[["a"]], "1 columns"),
+        (None, "which has a context"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            density.fit(X, context=other)
+    density.fit(X, context=C)
+
+
+@pytest.mark.parametrize("ordering", ORDERINGS)
+@pytest.mark.parametrize("cls", [MADEDensity, RNADEDensity, NADEDensity])
+def test_a_context_that_is_always_the_same(cls, ordering):
+    X = np.random.default_rng(0).integers(0, 2, (40, 2)).astype(float)
+    if cls is not NADEDensity:
+        X = X + np.random.default_rng(1).normal(size=X.shape)
+    density = cls((4,), ordering=ordering, max_iter=2, n_orderings=2, random_state=0)
+    found = density.fit(X, context=np.full(40, 2.0))
+    scores = found.score_samples(X, context=np.full(40, 2.0))
+    expected = cls(**density.get_params()).fit(X).score_samples(X)
+    np.testing.assert_allclose(scores, expected, rtol=1e-5)
+    assert found.sample(2, random_state=0, context=[2.0]).shape == (2, 2)
+
+
+@pytest.mark.parametrize("value", [np.nan, None])
+def test_a_context_that_is_missing_is_named(value):
+    C = pd.DataFrame({"known": np.ones(40), "hole": [value] + [0.5] * 39})
+    X = np.random.default_rng(0).normal(size=(40, 2))
+    for given in (C, C.to_numpy(dtype=float)):
+        with pytest.raises(ValueError, match="context holds NaN") as raised:
+            MADEDensity(ordering="agnostic", max_iter=1).fit(X, context=given)
+        assert "agnostic" not in str(raised.value)
+
+
+def test_an_estimator_around_a_density_has_no_contexts():
+    X = np.random.default_rng(0).normal(size=(40, 2))
+    for cls in (DensityImputer, DensityOutlierDetector, TransformedDensity):
+        with pytest.raises(ValueError, match=f"{cls.__name__} asks .* rows alone"):
+            cls(estimator=MADEDensity(max_iter=1)).fit(X, context=np.ones(40))

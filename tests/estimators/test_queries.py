@@ -561,3 +561,124 @@ def test_log_odds_of_cells_of_every_kind():
     assert detector.score_cells(frame).shape == frame.shape
     with pytest.raises(ValueError, match=r"score_cells.*ordering='agnostic'"):
         MADEDensity(max_iter=1).fit(frame).score_cells(frame)
+
+
+# Edges --------------------------------------------------------------------------------
+
+
+def test_a_hole_in_one_block_of_rows_is_none_in_the_next():
+    X = np.random.default_rng(0).integers(0, 3, (5000, 2)).astype(float)
+    density = NADEDensity((4,), ordering="agnostic", max_iter=1, random_state=0)
+    density.fit(X[:300])
+    expected = density.score_samples(X)
+    X[4000, 0] = np.nan  # in the block before the last, which is padded
+    found = density.score_samples(X)
+    np.testing.assert_array_equal(np.delete(found, 4000), np.delete(expected, 4000))
+    shares = density.score_features(X)
+    np.testing.assert_allclose(shares.sum(1), found, atol=1e-5)
+
+
+@pytest.mark.parametrize("ordering", [[2, 0, 1], "agnostic"])
+def test_an_impossible_value_of_a_constant_column(ordering):
+    X = np.c_[rows(100, 0)[:, :2], np.full(100, 3.0)]
+    density = MADEDensity((8,), ordering=ordering, max_iter=3, random_state=0)
+    density.set_params(n_orderings=1 if ordering != "agnostic" else 2)
+    density.fit(X)
+    row = np.array([[3.0, -2.0, 4.0]])
+    assert density.score_samples(row) == -np.inf
+    shares, remainder = density.score_features(row, return_remainder=True)
+    assert np.isfinite(shares[0, :2]).all()
+    assert shares[0, 2] == -np.inf
+    assert np.isfinite(remainder).all()
+    possible = np.where([False, False, True], 3.0, row)
+    for given in ([2], [2, 0]):
+        expected = density.score_samples(possible, given=given)
+        np.testing.assert_allclose(density.score_samples(row, given=given), expected)
+    assert 0.0 < density.cdf(row, 1)[0] < 1.0
+    weighted = density.score(np.r_[row, possible], sample_weight=[0, 2])
+    assert weighted == pytest.approx(density.score(possible))
+
+
+@pytest.mark.parametrize("dtype", ["int64", "uint8", "float32"])
+def test_known_cells_stay_where_the_fitted_dtype_is_narrower(dtype):
+    X = np.random.default_rng(0).integers(0, 50, (100, 2))
+    density = RNADEDensity((4,), ordering="agnostic", max_iter=1, random_state=0)
+    density.fit(pd.DataFrame(X.astype(dtype), columns=["a", "b"]))
+    known = [2.5, 300.25, -3.0, 16777217.0]
+    asked = pd.DataFrame({"a": known, "b": np.nan})
+    draws = density.sample_conditional(asked, 3, random_state=0)
+    assert draws.dtype == np.float64
+    np.testing.assert_array_equal(draws[:, :, 0], np.tile(known, (3, 1)).T)
+
+
+def labels_and_numbers(n: int = 60) -> pd.DataFrame:
+    rng = np.random.default_rng(0)
+    kinds = pd.Categorical(rng.choice(["a", "b", "c"], n, p=[0.1, 0.1, 0.8]))
+    return pd.DataFrame({"kind": kinds, "size": rng.normal(size=n)})
+
+
+def test_a_label_that_the_dtype_of_a_frame_has_not_is_filled_in():
+    density = MADEDensity((4,), ordering="agnostic", max_iter=3, random_state=0)
+    density.fit(labels_and_numbers())
+    kinds = pd.Categorical(["a", None, "b"])
+    frame = pd.DataFrame({"kind": kinds, "size": [0.0, 1.0, 2.0]}, index=[7, 7, 7])
+    filled = density.impute(frame, "mode")
+    assert filled["kind"].tolist() == ["a", "c", "b"]
+    assert frame["kind"].cat.categories.tolist() == ["a", "b"]
+    unknown = frame.assign(kind=np.nan)  # a column of floats
+    assert density.impute(unknown, "mode")["kind"].tolist() == ["c", "c", "c"]
+
+
+def test_a_polars_column_without_values_gets_its_dtype():
+    frame = pl.DataFrame(labels_and_numbers().astype({"kind": object}).to_dict("list"))
+    density = MADEDensity((4,), ordering="agnostic", max_iter=3, random_state=0)
+    density.fit(frame)
+    asked = pl.DataFrame({"kind": [None, None], "size": [None, None]})
+    filled = density.impute(asked)
+    assert filled.dtypes == frame.dtypes
+    assert filled["kind"].to_list() == ["c", "c"]
+    assert np.isfinite(filled["size"].to_numpy()).all()
+
+
+def test_centers_weigh_networks_by_their_orderings():
+    """Three orderings of two networks: one of them has two."""
+    X = rows(200, 0)[:, :2]
+    density = RNADEDensity((8,), ordering="agnostic", max_iter=3, random_state=0)
+    density.set_params(n_orderings=3, n_networks=2, n_components=2).fit(X)
+    asked = np.array([[4.0, np.nan]])
+    grid = np.linspace(-15.0, 15.0, 20001)
+    on_grid = np.column_stack([np.full_like(grid, 4.0), grid])
+    p = np.exp(density.score_samples(on_grid, given=[0]))
+    mean = np.trapezoid(p * grid, grid) / np.trapezoid(p, grid)
+    assert density.impute(asked)[0, 1] == pytest.approx(mean, abs=0.01)
+    median = density.quantile(asked, 1, 0.5)[0]
+    assert density.impute(asked, "median")[0, 1] == pytest.approx(median, abs=1e-5)
+
+
+def test_the_mean_of_a_count_is_that_of_its_masses():
+    rng = np.random.default_rng(0)
+    counts = np.where(rng.random(400) < 0.6, 0, rng.poisson(6, 400))
+    X = np.c_[counts, rng.normal(size=400)]
+    density = MADEDensity((8,), ordering="agnostic", max_iter=20, random_state=0)
+    density.set_params(conditional={0: "count"}, n_components=2, n_orderings=2).fit(X)
+    k = np.arange(200.0)
+    p = np.exp(density.score_samples(np.c_[k, np.zeros(200)], given=[1]))
+    filled = density.impute([[np.nan, 0.0]])[0, 0]
+    assert filled == pytest.approx(k @ p, abs=0.6)  # it is rounded
+    assert filled > 1.0
+
+
+@pytest.mark.parametrize("value", [-1.0, 0.0, np.nan])
+def test_quantiles_do_not_look_at_their_column(value):
+    X = np.abs(rows(100, 0))
+    density = MADEDensity((8,), ordering="agnostic", max_iter=2, random_state=0)
+    density.set_params(bounds={0: (0.0, None)}, n_orderings=2).fit(X)
+    asked = X[:5].copy()
+    expected = density.quantile(asked, 0, 0.5)
+    asked[:, 0] = value
+    np.testing.assert_array_equal(density.quantile(asked, 0, 0.5), expected)
+    frame = pl.DataFrame(X, schema=["a", "b", "c"])
+    density.set_params(bounds={"a": (0.0, None)}).fit(frame)
+    expected = density.quantile(frame[:5], "a", 0.5)
+    asked = frame[:5].with_columns(pl.lit(value).alias("a"))
+    np.testing.assert_array_equal(density.quantile(asked, "a", 0.5), expected)

@@ -1,0 +1,23 @@
+"""Weights as repetitions."""
+
+from __future__ import annotations
+
+import numpy as np
+
+# Weights that are whole numbers are taken as repetitions up to so many rows in all, or
+# so many times the rows there are.
+_MOST_ROWS, _MOST_TIMES = 2**20, 8
+
+
+def repetitions(weights: np.ndarray) -> np.ndarray:
+    """Repeat the index of every example as often as it counts, from weights (n,) > 0.
+
+    Of weights that are no whole numbers n indices in all, in proportion: what counts
+    little may not be among them.
+    """
+    n, ends = len(weights), np.cumsum(weights)
+    whole = bool((weights == np.floor(weights)).all())
+    if not whole or ends[-1] > max(_MOST_ROWS, _MOST_TIMES * n):
+        ends = np.floor(ends * (n / ends[-1]) + 0.5)
+    times = np.diff(ends, prepend=0.0)
+    return np.repeat(np.arange(n), times.astype(np.int64))
