@@ -229,8 +229,8 @@ def _refuse_missing(C: Any) -> None:
         _, missing = column_values(C, j)
         if missing.any():
             raise ValueError(
-                f"context holds NaN (missing values) in column {name!r}; every row "
-                "needs its context: drop such rows, or fill them, labels by one that "
+                f"context: column {name!r} holds NaN (missing values), but every row "
+                "needs its context; drop such rows, or fill them, labels by one that "
                 "says that nothing is known."
             )
 

@@ -578,6 +578,7 @@ def test_a_hole_in_one_block_of_rows_is_none_in_the_next():
     np.testing.assert_allclose(shares.sum(1), found, atol=1e-5)
 
 
+@pytest.mark.filterwarnings("ignore:.* are constant")
 @pytest.mark.parametrize("ordering", [[2, 0, 1], "agnostic"])
 def test_an_impossible_value_of_a_constant_column(ordering):
     X = np.c_[rows(100, 0)[:, :2], np.full(100, 3.0)]
