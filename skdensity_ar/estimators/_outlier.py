@@ -8,11 +8,12 @@ from typing import ClassVar, Self
 
 import numpy as np
 from sklearn.base import OutlierMixin
-from sklearn.utils import _safe_indexing, get_tags
+from sklearn.utils import get_tags
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted
 
 from skdensity_ar._columns import repetitions
+from skdensity_ar._frames import take_rows
 from skdensity_ar._validation import (
     HasMethods,
     Interval,
@@ -115,7 +116,9 @@ class DensityOutlierDetector(OutlierMixin, AroundDensity):
             else:  # rows as often as they count
                 weights = np.asarray(weights, dtype=np.float64)
                 counted = np.flatnonzero(weights)
-                scores = self.estimator_.score_samples(_safe_indexing(X, counted))
+                is_list = isinstance(X, list)
+                X = [X[i] for i in counted] if is_list else take_rows(X, counted)
+                scores = self.estimator_.score_samples(X)
                 scores = scores[repetitions(weights[counted])]
             self.offset_ = float(np.percentile(scores, 100.0 * self.contamination))
         return self
