@@ -300,8 +300,11 @@ def with_cells(
         if values.dtype.kind == "O" and not holds_labels(X, j):
             column = column.astype(object if fitted is None else fitted)
         if isinstance(column.dtype, pd.CategoricalDtype):
-            known = column.cat.categories
-            column = column.cat.add_categories(pd.Index(values).difference(known))
+            known = list(column.cat.categories)
+            if not set(values) <= set(known):  # as fitted, the levels in their order
+                every = list(getattr(fitted, "categories", np.unique(values)))
+                every += [label for label in known if label not in every]
+                column = column.cat.set_categories(every)
         filled = pd.Series(_within(values, column.dtype)).astype(column.dtype)
         column[missing] = filled.array
         X = X.copy()

@@ -626,6 +626,15 @@ def test_a_label_that_the_dtype_of_a_frame_has_not_is_filled_in():
     filled = density.impute(frame, "mode")
     assert filled["kind"].tolist() == ["a", "c", "b"]
     assert frame["kind"].cat.categories.tolist() == ["a", "b"]
+    ordered = labels_and_numbers()
+    ordered["kind"] = ordered["kind"].cat.as_ordered()
+    density.fit(ordered)
+    frame["kind"] = pd.Categorical(["a", None, "a"], ["a"], ordered=True)
+    filled = density.impute(frame, "mode")
+    assert filled["kind"].tolist() == ["a", "c", "a"]
+    assert filled["kind"].cat.categories.tolist() == ["a", "b", "c"]
+    assert filled["kind"].cat.ordered
+    density.fit(labels_and_numbers())
     unknown = frame.assign(kind=np.nan)  # a column of floats
     assert density.impute(unknown, "mode")["kind"].tolist() == ["c", "c", "c"]
 
