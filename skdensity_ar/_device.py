@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,7 +15,13 @@ import torch
 # OpenMP's threads do not survive a fork, and a child that asks them for help waits for
 # ever: it works with one thread, as in torch's own DataLoader.
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=lambda: torch.set_num_threads(1))
+    os.register_at_fork(after_in_child=lambda: _alone())
+
+
+def _alone() -> None:
+    """Use one thread from now on, whatever others have asked for before a fork."""
+    torch.set_num_threads(1)
+    _threads.__init__()  # type: ignore[misc]
 
 
 def available_devices() -> list[str]:
@@ -86,6 +93,33 @@ def freed_memory_kept() -> Iterator[None]:
 _ONE_THREAD_BELOW = 2**25
 
 
+class _Threads:
+    """How many threads torch has while nobody asks for fewer.
+
+    Python threads that score side by side each ask: what the second of them finds is
+    what the first has set.
+    """
+
+    def __init__(self) -> None:
+        self.here = threading.local()
+        self.lock = threading.Lock()
+        self.n_inside, self.usual = 0, 1
+
+    def enter(self) -> int:
+        with self.lock:
+            if self.n_inside == 0:
+                self.usual = torch.get_num_threads()
+            self.n_inside += 1
+            return self.usual
+
+    def leave(self) -> None:
+        with self.lock:
+            self.n_inside -= 1
+
+
+_threads = _Threads()
+
+
 @contextmanager
 def threads_for(n_multiplications: int) -> Iterator[None]:
     """Run small work on one thread of the CPU.
@@ -94,10 +128,15 @@ def threads_for(n_multiplications: int) -> Iterator[None]:
     are small this gains little on an idle machine, and on a busy one, where a thread
     may have to wait for its core, it takes ten to a hundred times as long.
     """
-    n_threads = torch.get_num_threads()
+    usual = _threads.enter()
+    outer = getattr(_threads.here, "n", usual)
+    n_threads = 1 if n_multiplications < _ONE_THREAD_BELOW else outer
     # Torch tells OpenMP and MKL; limits set for OpenMP alone leave MKL's exp and log.
-    torch.set_num_threads(1 if n_multiplications < _ONE_THREAD_BELOW else n_threads)
+    torch.set_num_threads(n_threads)
+    _threads.here.n = n_threads
     try:
         yield
     finally:
-        torch.set_num_threads(n_threads)
+        _threads.here.n = outer
+        torch.set_num_threads(outer)
+        _threads.leave()

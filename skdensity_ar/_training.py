@@ -162,6 +162,7 @@ class History:
         return len(self.loss_curve)
 
 
+@torch.enable_grad()
 def train(
     module,
     rows: Rows,
@@ -212,9 +213,10 @@ def train(
     values = [p.detach() for p in params]
     averaged = [p.clone() for p in values]
     best = [p.clone() for p in values]
-    # Without validation rows the training loss decides; epoch 0 has none yet.
-    start_index = train_index[:, :_VALID_BLOCK] if valid_index is None else valid_index
-    best_score = _validate(module, rows, start_index)
+    # Without validation rows the training loss decides, which epoch 0 has none of.
+    best_score = torch.full_like(train_index[:, 0], -torch.inf, dtype=torch.float64)
+    if valid_index is not None:
+        best_score = _validate(module, rows, valid_index)
     best_iter = torch.zeros(n_members, dtype=torch.long, device=best_score.device)
     target, n_without_gain = best_score.clone(), 0
 

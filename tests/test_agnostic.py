@@ -154,7 +154,7 @@ def test_warm_start_does_not_change_between_one_network_and_one_per_ordering():
     X = two_coins(60)
     density = MADEDensity(max_iter=1, warm_start=True, random_state=0).fit(X)
     density.set_params(ordering="agnostic")
-    with pytest.raises(ValueError, match="ordering='one per network', got 'agnostic'"):
+    with pytest.raises(ValueError, match="ordering='natural', got 'agnostic'"):
         density.fit(X)
     agnostic = MADEDensity(ordering="agnostic", max_iter=1, warm_start=True)
     n_before = len(agnostic.fit(X).loss_curve_)

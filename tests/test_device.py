@@ -3,6 +3,8 @@
 import ctypes
 import subprocess
 import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import torch
@@ -48,3 +50,28 @@ def test_threads_come_back(n_multiplications):
         assert torch.get_num_threads() == (1 if n_multiplications == 1 else n_threads)
         raise KeyError
     assert torch.get_num_threads() == n_threads
+
+
+def test_threads_side_by_side_leave_their_number_as_it_was():
+    usual = torch.get_num_threads()
+    torch.set_num_threads(2)
+    entered = threading.Barrier(3)
+
+    def work(n_multiplications):
+        with threads_for(n_multiplications):
+            n = torch.get_num_threads()
+            entered.wait(timeout=60)
+            with threads_for(1):
+                inside = torch.get_num_threads()
+            entered.wait(timeout=60)
+        return n, inside, torch.get_num_threads()
+
+    try:
+        with ThreadPoolExecutor(3) as pool:
+            found = list(pool.map(work, [1, 1, 1]))
+        with ThreadPoolExecutor(1) as pool:
+            assert pool.submit(torch.get_num_threads).result() == 2
+    finally:
+        torch.set_num_threads(usual)
+    assert [(n, inside) for n, inside, _ in found] == [(1, 1)] * 3
+    assert found[-1][2] == 2 or found[0][2] == 2

@@ -592,3 +592,56 @@ def test_warm_start_of_another_network(name, value):
     with pytest.raises(ValueError, match=f"warm_start=True .* {name}="):
         density.set_params(**{name: value}).fit(X)
     np.testing.assert_array_equal(density.score_samples(X), before)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("conditional", "laplace_mixture"),
+        ("direct_connections", False),
+        ("ordering", "reversed"),
+        ("ordering", [2, 1, 0]),
+        ("bounds", {0: (-100.0, None)}),
+        ("atoms", {0: 0.5}),
+        ("max_categories", 2),
+        ("handle_unknown", "error"),
+    ],
+)
+def test_warm_start_of_what_would_be_ignored(name, value):
+    X = reals(40)
+    density = small(MADEDensity, warm_start=True).fit(X)
+    before = density.score_samples(X)
+    with pytest.raises(ValueError, match=f"warm_start=True .* {name}="):
+        density.set_params(**{name: value}).fit(X)
+    np.testing.assert_array_equal(density.score_samples(X), before)
+
+
+def test_warm_start_with_parameters_that_say_the_same():
+    X = reals(40)
+    ordering = np.array([2, 0, 1])
+    density = small(MADEDensity, warm_start=True, ordering=ordering, atoms={0: [0.5]})
+    density.fit(X)
+    density.set_params(ordering=[2, 0, 1], atoms={0: [0.5]}).fit(X)
+
+
+def test_warm_start_with_another_value_in_a_constant_column():
+    X = reals(40)
+    constant = X.copy()
+    constant[:, 1] = 3.0
+    density = small(MADEDensity, warm_start=True)
+    with pytest.warns(UserWarning, match="constant"):
+        density.fit(constant)
+    with pytest.raises(ValueError, match=r"X has other values than 3.0 in column 1"):
+        density.fit(X)
+
+
+def test_values_without_a_spread_in_float64():
+    X = 5e-324 * np.random.default_rng(0).integers(0, 2, (60, 1))
+    with pytest.raises(ValueError, match=r"column 0, from 0.0 to .* no spread"):
+        small(MADEDensity).fit(X)
+
+
+@pytest.mark.parametrize("ordering", [[0.0, 1.0, 2.0], [True, False, True]])
+def test_orderings_are_integers(ordering):
+    with pytest.raises(ValueError, match="ordering must be a permutation"):
+        small(MADEDensity, ordering=ordering).fit(reals(40))

@@ -2,10 +2,11 @@
 
 import math
 
+import numpy as np
 import pytest
 import torch
 
-from skdensity_ar import _training
+from skdensity_ar import MADEDensity, _training
 from skdensity_ar._module import DensityModule
 from skdensity_ar._training import TensorRows, train
 from skdensity_ar.conditionals import Bernoulli
@@ -409,3 +410,44 @@ def test_what_is_scored_and_kept_is_the_running_average_of_the_weights():
         average = [a + share * (w - a) for a, w in zip(average, weights, strict=True)]
         for expected, found in zip(average, averages[k], strict=True):
             torch.testing.assert_close(found, expected)
+
+
+def test_further_training_without_validation_rows_is_kept():
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(200, 3))
+    X[:, 1] += np.sin(3.0 * X[:, 0])
+    X[:, 2] += X[:, 1] ** 2
+    density = MADEDensity(50, max_iter=10, early_stopping=False, warm_start=True)
+    density.set_params(random_state=0, n_orderings=1, dropout=0.2)
+    scores = [density.fit(X).score(X) for _ in range(3)]
+    assert density.history_.best_iter[0] > 0
+    assert scores[0] < scores[1] < scores[2]
+
+
+def test_further_training_validates_on_the_same_rows(monkeypatch):
+    seen = []
+    split = MADEDensity._split
+
+    def recorded(self, *args):
+        seen.append(split(self, *args))
+        return seen[-1]
+
+    monkeypatch.setattr(MADEDensity, "_split", recorded)
+    X = np.random.default_rng(0).normal(size=(100, 2))
+    density = MADEDensity(4, max_iter=1, warm_start=True, n_orderings=2)
+    for state in (0, None):
+        seen.clear()
+        density.set_params(random_state=state, warm_start=False).fit(X)
+        density.set_params(warm_start=True).fit(X).fit(X)
+        for further in seen[1:]:
+            for first, again in zip(seen[0], further, strict=True):
+                assert torch.equal(first, again)
+
+
+def test_training_where_gradients_are_off():
+    X = np.random.default_rng(0).normal(size=(60, 2))
+    density = MADEDensity(4, max_iter=2, random_state=0)
+    expected = density.fit(X).score(X)
+    with torch.no_grad():
+        assert density.fit(X).score(X) == expected
+        assert not torch.is_grad_enabled()

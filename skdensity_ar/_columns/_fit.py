@@ -370,7 +370,14 @@ def _fit_real(conditional, values, name, asked, levels, counts) -> Column:
     if y.min() == y.max():  # beside atoms: no spread is known
         column.center, column.scale = float(y[0]), max(abs(float(y[0])), 1.0)
     else:
-        column.center, column.scale = _center_and_scale(y)
+        with np.errstate(over="ignore", invalid="ignore"):
+            column.center, column.scale = _center_and_scale(y)
+    if not 0.0 < column.scale < np.inf:
+        raise ValueError(
+            f"The values of column {name!r}, from {others.min()} to {others.max()}, "
+            "have no spread that float64 could hold; multiply them by a number that "
+            "brings them near 1."
+        )
     floor = max(SCALE_FLOOR, _standardised_step(others, column) / np.sqrt(12.0))
     column.spec = ColumnSpec(scale_floor=float(floor), atoms=column.places)
     return column

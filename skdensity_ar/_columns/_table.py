@@ -107,14 +107,14 @@ class Columns:
                 stacklevel=2,
             )
 
-    def check_constants(self, codes: np.ndarray) -> None:
-        """Refuse validation rows that no density with a point mass could score."""
+    def check_constants(self, codes: np.ndarray, name: str) -> None:
+        """Refuse further rows that no density with a point mass could score."""
         for j, column in enumerate(self.columns):
             if isinstance(column, ConstantColumn) and (np.abs(codes[:, j]) > 0.0).any():
                 raise ValueError(
-                    f"X_val has other values than {column.value} in column "
-                    f"{column.name!r}, which is constant in X: every score of X_val "
-                    "would be -inf. Drop the column, or such rows of X_val."
+                    f"{name} has other values than {column.value} in column "
+                    f"{column.name!r}, which was constant: they would score -inf. Drop "
+                    f"the column, or such rows of {name}."
                 )
 
     def rescaled(self, which: list[int], scales: list[float]) -> Columns:

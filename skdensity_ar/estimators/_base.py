@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import warnings
 from abc import ABCMeta, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from itertools import pairwise
 from numbers import Integral, Real
@@ -267,12 +267,13 @@ class BaseAutoregressiveDensity(
                 validates=True,
             )
             data_val = self._data(held, columns, outside, device)
-            columns.check_constants(data_val.x.cpu().numpy())
+            columns.check_constants(data_val.x.cpu().numpy(), "X_val")
             data = data.followed_by(data_val)
 
         generator = make_generator(self.random_state, device)
         if warm:
             self._check_warm_start()
+            columns.check_constants(start.cpu().numpy(), "X")
             module = copy.deepcopy(self.module_).to(device)
             n_orderings = len(module.network.ordering)
             dropout = self._dropout(columns, n_rows, n_orderings)
@@ -287,12 +288,14 @@ class BaseAutoregressiveDensity(
         examples = self._examples(module, data, n_train, generator)
 
         n_epochs = self._n_epochs(columns, n_rows, examples)
+        asked = copy.deepcopy(self._of_columns())
 
         def attributes(history: History) -> dict[str, Any]:
             return {
                 "columns_": columns,
                 "base_measure_": columns.base_measure,
                 "context_": outside,
+                "_asked_of_columns": asked,
                 "module_": module,
                 "ordering_": module.network.ordering.cpu().numpy(),
                 "score_kind_": module.score_kind,
@@ -420,18 +423,18 @@ class BaseAutoregressiveDensity(
                 fitted, value = getattr(c, name, None), getattr(self, name, "auto")
                 if fitted is not None and value != "auto":
                     of_mixtures[name] = (fitted, value)
-        of_nade = {}
+        of_nade: dict[str, tuple[Any, Any]] = {}
         if isinstance(network, NADE):
             of_nade["compile"] = (network.compiled, getattr(self, "compile", False))
+            of_nade["tied"] = (network.tied, getattr(self, "tied", False))
+        if hasattr(self, "direct_connections") and network.hidden_layer_sizes:
+            direct = getattr(network, "direct", self.direct_connections)
+            of_nade["direct_connections"] = (direct, self.direct_connections)
         return {
             **of_mixtures,
             **of_nade,
             "hidden_layer_sizes": (network.hidden_layer_sizes, asked),
             "activation": (network.activation, self.activation),
-            "ordering": (
-                AGNOSTIC if isinstance(network, EoNADE) else "one per network",
-                AGNOSTIC if self._is_agnostic else "one per network",
-            ),
             "n_orderings": (len(network.ordering), n_orderings),
             "n_networks": (network.members[0], self._n_networks(n_orderings)),
             "missing": (
@@ -441,10 +444,21 @@ class BaseAutoregressiveDensity(
             "dtype": (str(network.dtype).removeprefix("torch."), self.dtype),
         }
 
+    def _of_columns(self) -> dict[str, Any]:
+        """Return what is asked for of columns, by parameter."""
+        names = ("conditional", "bounds", "atoms", "max_categories", "handle_unknown")
+        asked = {name: getattr(self, name, None) for name in names}
+        is_named = isinstance(self.ordering, str)
+        ordering = self.ordering if is_named else np.asarray(self.ordering).tolist()
+        return {**asked, "ordering": ordering}
+
     def _check_warm_start(self) -> None:
         """Refuse to go on with a network that the parameters no longer describe."""
-        for name, (fitted, asked) in self._structure().items():
-            if asked != fitted:
+        of_columns = self._of_columns()
+        before = getattr(self, "_asked_of_columns", of_columns)
+        compared = {name: (before[name], of_columns[name]) for name in of_columns}
+        for name, (fitted, asked) in {**compared, **self._structure()}.items():
+            if not _same(asked, fitted):
                 raise ValueError(
                     f"warm_start=True goes on with the fitted network, which has "
                     f"{name}={fitted!r}, got {asked!r}; set warm_start=False to "
@@ -583,6 +597,15 @@ class BaseAutoregressiveDensity(
                 f"validation_fraction={self.validation_fraction} of {n_train} rows "
                 "leaves none to train on; lower it or pass X_val."
             )
+        # Further training validates on the same rows: on the others it has trained.
+        kept = getattr(self, "_split_state", None)
+        if self.warm_start and hasattr(self, "module_") and kept is not None:
+            kind, state = kept
+            if kind == device.type:
+                generator = torch.Generator(device)
+                generator.set_state(torch.as_tensor(state))
+        else:
+            self._split_state = device.type, generator.get_state().numpy()
         keys = torch.rand(
             rows.shape, generator=generator, dtype=torch.float64, device=device
         )
@@ -606,6 +629,17 @@ class BaseAutoregressiveDensity(
         tags.input_tags.categorical = takes_codes
         tags.input_tags.positive_only = takes_codes
         return tags
+
+
+def _same(one: Any, other: Any) -> bool:
+    """Whether two parameters say the same, lists and arrays compared by value."""
+    if isinstance(one, Mapping) and isinstance(other, Mapping):
+        same_keys = one.keys() == other.keys()
+        return same_keys and all(_same(one[key], other[key]) for key in one)
+    try:
+        return bool(one == other)
+    except ValueError:  # arrays
+        return np.array_equal(one, other)
 
 
 def filled(x: Tensor, generator: torch.Generator) -> Tensor:

@@ -95,7 +95,8 @@ def make_orderings(
         drawn[0] = named.get(ordering, drawn[0])
     else:
         given = np.asarray(ordering)
-        if given.shape != (n_columns,) or set(given.tolist()) != set(range(n_columns)):
+        whole = given.dtype.kind in "iu" and given.shape == (n_columns,)
+        if not whole or set(given.tolist()) != set(range(n_columns)):
             raise ValueError(
                 f"ordering must be a permutation of the {n_columns} columns 0 … "
                 f"{n_columns - 1}, got {ordering!r}."

@@ -237,8 +237,8 @@ validation_scores_ : list of float
     validation frames.
 """,
     "n_features_in_": """
-n_timesteps_ : ndarray of shape (n_sequences,)
-    Lengths of the sequences seen in `fit`.
+n_timesteps_ : ndarray of int
+    Lengths of the sequences seen in `fit`, each as often as its sequence counts.
 n_features_in_ : int
     Number of columns seen in `fit`.
 """,

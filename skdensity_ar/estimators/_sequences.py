@@ -9,9 +9,9 @@ import torch
 from scipy.special import logsumexp
 from sklearn.utils.validation import check_is_fitted
 
-from skdensity_ar._columns import Columns
+from skdensity_ar._columns import Columns, repetitions
 from skdensity_ar._device import threads_for
-from skdensity_ar._frames import rows_of
+from skdensity_ar._frames import container_of, rows_of
 from skdensity_ar._random import make_generator
 from skdensity_ar._sequences import SequenceRows
 from skdensity_ar._validation import (
@@ -102,9 +102,13 @@ class SequenceDensity(BaseAutoregressiveDensity):
     ) -> Examples:
         x, lengths, weights = data.x, data.lengths, data.weights
         assert lengths is not None
-        weights = np.ones(len(lengths)) if weights is None else weights
         table, n_members = module.table(x, lengths), module.n_members
-        seen = lengths[:n_train]
+        seen = drawn = lengths[:n_train]
+        if weights is None:
+            weights = np.ones(len(lengths))
+        else:
+            drawn = seen[repetitions(weights[:n_train])]
+            weights = weights / weights[:n_train].mean()  # float32 has ends
         if n_train >= MIN_TO_SPLIT:
             rows = SequenceRows.of_whole(table, lengths, weights, self.bptt_length)
             train_index, valid_index = self._split(
@@ -135,7 +139,7 @@ class SequenceDensity(BaseAutoregressiveDensity):
             valid_index,
             batch_size=size,
             rows_per_batch=int(size * min(n_timesteps, self.bptt_length)),
-            attributes={"n_timesteps_": seen},
+            attributes={"n_timesteps_": drawn},
         )
 
     def _batch_size(self, n: int, n_timesteps: float) -> int:
@@ -288,9 +292,12 @@ class SequenceDensity(BaseAutoregressiveDensity):
             codes = self.module_.sample(lengths, generator)
         table = self.columns_.inverse(torch.cat(codes).double().cpu().numpy())
         ends = np.cumsum(lengths).tolist()
-        return [
+        frames = [
             rows_of(table, end - n, end) for n, end in zip(lengths, ends, strict=True)
         ]
+        if container_of(table) == "pandas":
+            return [frame.reset_index(drop=True) for frame in frames]
+        return frames
 
     def _lengths(
         self, n_samples: int, n_timesteps: Any, generator: torch.Generator

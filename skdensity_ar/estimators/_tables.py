@@ -206,7 +206,7 @@ class TableDensity(ConditionalQueries):
         weights = None
         if data.weights is not None:
             # Of 1e40 float32 knows nothing, but of what it is beside the others.
-            relative = data.weights / data.weights.mean()
+            relative = data.weights / data.weights[:n_train].mean()
             weights = torch.as_tensor(relative).to(data.x)
         rows = TensorRows(data.x, data.context, weights)
         if self._estimates and data.x.isnan().any():

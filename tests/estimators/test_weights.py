@@ -250,3 +250,21 @@ def test_the_threshold_of_a_detector_counts_rows_by_their_weights():
     weighted = around.fit(X, sample_weight=weights).offset_
     repeated = around.fit(np.repeat(X, weights, axis=0)).offset_
     assert weighted == pytest.approx(repeated, abs=1e-6)
+
+
+@pytest.mark.parametrize("weight", [1e-50, 1e-6, 1e39])
+def test_the_unit_of_weights_of_sequences_does_not_matter(weight):
+    rng = np.random.default_rng(0)
+    X = [rng.normal(size=(int(n), 2)) for n in rng.integers(2, 9, 14)]
+    density = RNNRNADE(max_iter=4, n_orderings=1, random_state=0)
+    expected = density.fit(X, sample_weight=np.full(14, 1.0)).score_samples(X)
+    found = density.fit(X, sample_weight=np.full(14, weight)).score_samples(X)
+    np.testing.assert_allclose(found, expected, rtol=1e-4)
+
+
+def test_lengths_are_drawn_by_weights():
+    rng = np.random.default_rng(0)
+    X = [rng.normal(size=(n, 1)) for n in (2, 5)] * 6
+    density = RNNRNADE(max_iter=1, n_orderings=1, n_lags=0, random_state=0)
+    drawn = density.fit(X, sample_weight=[9, 1] * 6).sample(400, random_state=0)
+    assert np.mean([len(x) == 2 for x in drawn]) == pytest.approx(0.9, abs=0.05)
