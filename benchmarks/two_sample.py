@@ -121,6 +121,8 @@ def body(record: pd.DataFrame) -> list[str]:
         record = record.assign(off=(record[f"auc_{kind}"] - 0.5).abs())
         mean_ranks = queries.ranks(record, "off")
         table = queries.means(record, "off")[list(mean_ranks.index)]
+        by_set = record.groupby(["set", "model"])["off"].mean().unstack()
+        table.loc["mean"] = by_set.mean().map("{:.3f}".format)
         table.loc["mean rank"] = mean_ranks.map("{:.2f}".format)
         out += [
             f"## |AUC − 0.5|, draws {kind.replace('_', ' ')}",
