@@ -201,7 +201,8 @@ class SequenceRows:
                 is_last = begin + self.window >= longest[0]
                 windows.append(Window(self, group, begin, sizes, carry, is_last))
         # All windows share one denominator, so that every frame counts the same.
-        share = self.n_rows(index).clamp(min=1e-30) / len(windows)
+        counted = self.n_rows(index)  # none, where no frame of a member counts
+        share = counted.where(counted > 0.0, 1.0) / len(windows)
         for window in windows:
             window.share = share
         return windows
