@@ -262,7 +262,9 @@ def _indices(columns: Any, names: list[Any]) -> list[int]:
             stop = None if columns.stop is None else names.index(columns.stop) + 1
             columns = slice(start, stop, columns.step)
         return list(range(len(names)))[columns]
-    listed = np.atleast_1d(np.asarray(columns))
+    with warnings.catch_warnings():  # 1.6 warns of what the remainder will be
+        warnings.simplefilter("ignore", FutureWarning)
+        listed = np.atleast_1d(np.asarray(columns))
     if listed.dtype == bool:
         return np.flatnonzero(listed).tolist()
     if listed.dtype.kind in "iu":

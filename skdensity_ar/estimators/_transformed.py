@@ -40,7 +40,8 @@ class TransformedDensity(DensityMixin, AroundDensity):
     In a pipeline a density scores in the units of what comes out of the transformers;
     here it scores in those of X, and `sample` returns rows like X. Of a frame the
     transformer makes a frame for the density, so a ColumnTransformer may leave columns
-    of labels as they are, with remainder="passthrough".
+    of labels as they are, with remainder="passthrough" (of polars' frames from
+    scikit-learn 1.9 on).
 
     Parameters
     ----------
