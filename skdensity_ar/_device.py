@@ -12,16 +12,17 @@ from typing import Any
 
 import torch
 
-# OpenMP's threads do not survive a fork, and a child that asks them for help waits for
-# ever: it works with one thread, as in torch's own DataLoader.
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=lambda: _alone())
-
 
 def _alone() -> None:
     """Use one thread from now on, whatever others have asked for before a fork."""
     torch.set_num_threads(1)
-    _threads.__init__()  # type: ignore[misc]
+    _threads.reset()
+
+
+# OpenMP's threads do not survive a fork, and a child that asks them for help waits for
+# ever: it works with one thread, as in torch's own DataLoader.
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_alone)
 
 
 def available_devices() -> list[str]:
@@ -101,6 +102,9 @@ class _Threads:
     """
 
     def __init__(self) -> None:
+        self.reset()
+
+    def reset(self) -> None:
         self.here = threading.local()
         self.lock = threading.Lock()
         self.n_inside, self.usual = 0, 1

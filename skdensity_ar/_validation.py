@@ -258,7 +258,7 @@ def check_weights(
             raise
         raise ValueError(f"{parameter}: {error}") from error
     if not weights.any():
-        raise ValueError("sample_weight is 0 for all rows; some must count.")
+        raise ValueError(f"{parameter} is 0 for all rows; some must count.")
     return weights
 
 

@@ -222,8 +222,10 @@ class TableDensity(ConditionalQueries):
         attributes = {"seed_": generator.initial_seed() + 2**31}
         return Examples(rows, train_index, valid_index, size, size, attributes)
 
-    def _has_mass(self, X: Any) -> np.ndarray:
-        """Which cells (n, D) have a mass, not a density."""
+    def _has_mass(self, X: Any) -> np.ndarray | None:
+        """Which cells (n, D) have a mass, not a density; None if none ever has."""
+        if len(self.columns_.linear) == len(self.columns_.columns):
+            return None  # rows need not be read twice
         X, _ = self._read(X, reset=False, columns=self.columns_)
         return self.columns_.has_mass(self.columns_.transform(X, with_missing=True))
 
