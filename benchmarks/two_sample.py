@@ -6,10 +6,12 @@
 A third of the rows is held out; a model is fitted to the others and draws as many as
 were held out. `HistGradientBoostingClassifier`, whose early stopping is off and which
 sees categories as such, tells the two apart in five folds; the measure is the distance
-of its AUC from one half, 0 if it cannot. Draws are judged "as drawn" and "rounded": a
-column of few values, or of multiples of a width (`tables.rounding_width`), has no
-others then, of any model. Otherwise a single digit too many gives a draw away, and only
-those who draw training values have none.
+of its AUC from one half, 0 if it cannot. Draws are judged "as drawn" and "rounded". As
+drawn, ours are those of `sample(rounded=True)`, which knows a column of few values or
+of multiples of a step; the rivals' are those of their models, with all digits unless
+they draw training values. A single digit too many gives a draw away. Rounded, a column
+of few values, or of multiples of a width (`tables.rounding_width`), has no others, of
+any model: all are rounded by this benchmark's own rule.
 
 Memorisation: the median distance of a draw to the nearest training row divided by that
 of a held-out row (standardised numbers, bits of categories), and the share of rounded
@@ -59,7 +61,7 @@ SETS = (
 def drawn(model: str, train: pd.DataFrame, n: int, seed: int, args) -> pd.DataFrame:
     if model in ORDERINGS:
         density = queries.made(seed, args, ordering=ORDERINGS[model]).fit(train)
-        return density.sample(n, random_state=seed)
+        return density.sample(n, random_state=seed, rounded=True)
     return SAMPLERS[model](random_state=seed).fit(train).sample(n)
 
 

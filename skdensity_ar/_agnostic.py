@@ -9,10 +9,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from skdensity_ar._gaussian import Gaussian
+from skdensity_ar._gaussians import Gaussians
 from skdensity_ar._module import DensityModule
 from skdensity_ar._predictive import Predictive
-from skdensity_ar.conditionals import Conditional
+from skdensity_ar.conditionals import Conditional, Prediction
 from skdensity_ar.networks import EoNADE
 
 # Some rows by their index; None for all.
@@ -23,6 +23,10 @@ Visit = Callable[[int, Rows, Conditional, Tensor], Tensor]
 
 # Prefixes per row by which validation rows are scored.
 _N_PREFIXES = 8
+
+# Logarithm of the weight with which the components of Gaussians start, beside 1 for
+# all others together, in one network and in the next.
+_LOGITS = 0.0, -3.0
 
 
 class AgnosticModule(DensityModule):
@@ -45,39 +49,48 @@ class AgnosticModule(DensityModule):
     ----------
     network, blocks
         As in `DensityModule`.
-    gaussian : Gaussian
-        Of columns with mixtures, if any. Their components move by what it says of a
-        column given those visible, times a learned share: networks learn what is left.
-        At first all of those of every other network do: half of them need not learn
-        what a Gaussian knows, the others are not held up by it.
+    gaussians : Gaussians
+        Of columns with mixtures, if any. What they say of a column given those visible
+        is J components of its mixture, which the network corrects, beside others that
+        move as the first does, by a learned share. At first every other network has
+        half of its mass there and moves all others: it need not learn what Gaussians
+        know. The rest have little there and are not held up by it.
     """
 
     network: EoNADE
-    shares: nn.Parameter  # (E, 1, R, K), where components move
+    shares: nn.Parameter  # (E, 1, R, K - J), where components move
+    logits: nn.Parameter  # (E, 1, R, J), of the others
+    alone: Tensor  # (2, R), mean and log-spread of the first given nothing
     has_missing: bool = False  # whether training and validation rows have any
+    without: Gaussians | None  # sets that have not seen the rows to train on
 
     def __init__(
         self,
         network: EoNADE,
         blocks: Sequence[tuple[Conditional, Sequence[int]]],
-        gaussian: Gaussian,
+        gaussians: Gaussians,
     ):
         super().__init__(network, blocks)
-        self.gaussian = gaussian
-        place = {d: i for i, d in enumerate(gaussian.columns)}
-        self.moving = [  # blocks, and where their columns are in the Gaussian
+        self.gaussians, self.without = gaussians, None
+        place = {d: i for i, d in enumerate(gaussians.columns)}
+        self.predicted = [  # blocks, and where their columns are in the Gaussians
             (b, [place[d] for d in columns])
             for b, columns in enumerate(self.columns)
             if place.keys() >= set(columns)
         ]
-        if not self.moving:
+        if not self.predicted:
             return
-        K = self.conditionals[self.moving[0][0]].n_components
+        conditional = self.conditionals[self.predicted[0][0]]
+        K, J = conditional.n_components, conditional.n_predicted
         device = network.ordering.device
-        shape = (*network.members, 1, len(place), K)
-        share = torch.ones(shape, dtype=network.dtype, device=device)
+        shape = (*network.members, 1, len(place))
+        share = torch.ones((*shape, K - J), dtype=network.dtype, device=device)
         share[1::2] = 0.0
         self.shares = nn.Parameter(share)
+        logits = torch.full((*shape, J), _LOGITS[0], dtype=network.dtype, device=device)
+        logits[1::2] = _LOGITS[1]
+        self.logits = nn.Parameter(logits)
+        self.register_buffer("alone", gaussians.alone())
 
     @property
     def n_members(self) -> int:
@@ -97,10 +110,14 @@ class AgnosticModule(DensityModule):
         *,
         context: Tensor | None = None,
         noise: tuple[Tensor, ...] = (),
+        which: Tensor | None = None,
     ) -> Tensor:
-        """Estimate of -log p(x), (E, n, D) -> (E, n), by what `draw_noise` drew."""
+        """Estimate of -log p(x), (E, n, D) -> (E, n), by what `draw_noise` drew.
+
+        `which` (E, n) are the sets of `without` that have not seen the rows.
+        """
         ranks, share, *masks = noise
-        return -self._predicted(x, ranks, share, context, tuple(masks))
+        return -self._predicted(x, ranks, share, context, tuple(masks), which)
 
     def _predicted(
         self,
@@ -109,6 +126,7 @@ class AgnosticModule(DensityModule):
         share: Tensor,
         context: Tensor | None,
         noise: tuple[Tensor, ...] = (),
+        which: Tensor | None = None,
     ) -> Tensor:
         """D times the mean log p(x_d | visible columns) over the others."""
         known = known_cells(x) if self.has_missing else None
@@ -117,18 +135,24 @@ class AgnosticModule(DensityModule):
             x, n_known = x.nan_to_num(nan=0.0), known.sum(-1)
         visible = visible_columns(ranks, share, known).to(x)
         hidden = 1.0 - visible if known is None else known.to(x) - visible
-        params = self._params(x, visible, context, noise)
+        params = self._params(x, visible, context, noise, which)
         log_p = (self.log_conditionals(params, x) * hidden).sum(-1)
         return log_p * (n_known / hidden.sum(-1).clamp(min=1.0))
 
-    def validation_score(self, x: Tensor, context: Tensor | None = None) -> Tensor:
+    def validation_score(
+        self,
+        x: Tensor,
+        context: Tensor | None = None,
+        which: Tensor | None = None,
+    ) -> Tensor:
         """Estimate of log p(x), (E, n, D) -> (E, n), by the same prefixes each time."""
         D = x.shape[-1]
         generator = torch.Generator(x.device).manual_seed(0)
         total = x.new_zeros((), dtype=torch.float64)
         for i in range(_N_PREFIXES):
             ranks, share = _prefixes(x.shape, i * D / _N_PREFIXES, generator)
-            total = total + self._predicted(x, ranks, share, context).double()
+            log_p = self._predicted(x, ranks, share, context, which=which)
+            total = total + log_p.double()
         return total / _N_PREFIXES
 
     def member_log_prob(
@@ -209,15 +233,15 @@ class AgnosticModule(DensityModule):
         for d in range(x.shape[-1]):
             others = known.clone()
             others[:, d] = False
-            i, each = self.gaussian.place(d), []
-            moves = self.gaussian(x, others) if i is not None else ()
+            i, each = self.gaussians.place(d), []
+            if i is not None:
+                prediction = Prediction(*(v[:, i] for v in self.gaussians(x, others)))
             for e, network in enumerate(networks):
                 state = network.start(len(x), context, u=u, given=others)
                 params = network.step(state, network.ordering.tolist().index(d))
                 params, conditional = params.unsqueeze(-2), conditionals[e][d]
                 if i is not None:
-                    of_column = [v[:, i] for v in moves]
-                    params = self._moved(e, i, conditional, params, of_column)
+                    params = self._moved(e, i, conditional, params, prediction)
                 each.append(conditional.log_prob(params, x[:, [d]]).squeeze(-1))
             columns.append((torch.stack(each).double() + log_share).logsumexp(0))
         return torch.stack(columns, -1).masked_fill(~known, 0.0)
@@ -274,22 +298,24 @@ class AgnosticModule(DensityModule):
         visible: Tensor,
         context: Tensor | None,
         noise: tuple[Tensor, ...] = (),
+        which: Tensor | None = None,
     ) -> Tensor:
         """Parameters given the columns visible (..., n, D), by network, (E, n, P)."""
         params = self.network(self.encode(x), context, visible=visible, noise=noise)
-        if not self.moving:
+        if not self.predicted:
             return params
-        shift, log_ratio = (v.to(params) for v in self.gaussian(x, visible))
-        center, parts = self.gaussian.mean.to(params), []
-        for b, place in self.moving:
+        gaussians = self.gaussians if self.without is None else self.without
+        prediction = gaussians(x, visible, which).to(params)
+        alone, parts = self.alone.to(params), []
+        for b, place in self.predicted:
             units = getattr(self, f"out{b}")
             of_block = params if units is None else params[..., units]
             moved = self.conditionals[b].moved(
                 of_block.unflatten(-1, (len(place), -1)),
-                center[place],
-                shift[..., place],
-                log_ratio[..., place],
+                Prediction(*(v[..., place, :] for v in prediction)),
+                alone[:, place],
                 self.shares[..., place, :],
+                self.logits[..., place, :],
             )
             parts.append((units, moved.flatten(-2)))
         for units, moved in parts:
@@ -314,21 +340,21 @@ class AgnosticModule(DensityModule):
         network, column = self.network.member(e), self._column_conditionals(e)
         u = None if given is None else self.encode(x)
         state = network.start(len(x), context, u=u, given=given)
-        beside = self.gaussian.start(x, given)
+        beside = self.gaussians.start(x, given)
         for t, d in enumerate(network.ordering.tolist()):
             rows = None if asked is None else asked[:, d].nonzero().squeeze(-1)
             if rows is not None and len(rows) == 0:
                 continue
             params = network.step(state, t, rows).unsqueeze(-2)
-            i = self.gaussian.place(d)
+            i = self.gaussians.place(d)
             if i is not None:
-                moves = self.gaussian.step(beside, i, rows)
-                params = self._moved(e, i, column[d], params, moves)
+                prediction = self.gaussians.step(beside, i, rows)
+                params = self._moved(e, i, column[d], params, prediction)
             x_d = visit(d, rows, column[d], params)
             u_d = column[d].encode(x_d).squeeze(-2)
             state = network.observe(state, t, u_d, rows)
             if i is not None:
-                beside = self.gaussian.observe(beside, i, x_d.squeeze(-1), rows)
+                beside = self.gaussians.observe(beside, i, x_d.squeeze(-1), rows)
 
     def _moved(
         self,
@@ -336,13 +362,17 @@ class AgnosticModule(DensityModule):
         i: int,
         conditional: Any,
         params: Tensor,
-        moves: Sequence[Tensor],
+        prediction: Prediction,
     ) -> Tensor:
-        """Move the parameters (n, 1, P_d) of the i-th column that the Gaussian has."""
-        shift, log_ratio = (v.to(params).unsqueeze(-1) for v in moves)
-        center = self.gaussian.mean[[i]].to(params)
-        share = self.shares[e % len(self.shares), 0, [i]]
-        return conditional.moved(params, center, shift, log_ratio, share)
+        """Parameters (n, 1, P_d) of the i-th column that the Gaussians have."""
+        e = e % len(self.shares)
+        return conditional.moved(
+            params,
+            Prediction(*(v.unsqueeze(-2) for v in prediction.to(params))),
+            self.alone[:, [i]].to(params),
+            self.shares[e, :, [i]],
+            self.logits[e, :, [i]],
+        )
 
     def sampler(self, e: int) -> Callable[..., Tensor]:
         """The draw(n, generator, context=None) -> (n, D) of the e-th ordering."""

@@ -359,19 +359,24 @@ def strictly_between(
     values: np.ndarray, low: float, high: float, dtype: Any
 ) -> np.ndarray:
     """Values as `dtype` holds them, moved off the bounds on which they then fall."""
-    target = _numpy_dtype(dtype)
-    if target is None or target.kind not in "iuf":
-        target = np.dtype(np.float64)
-    if target.kind == "f":
-        kind = target.type
+    held = held_as(values, dtype)
+    if held.dtype.kind == "f":
+        kind = held.dtype.type
         lowest, highest = (
             np.nextafter(kind(low), kind(np.inf)),
             np.nextafter(kind(high), kind(-np.inf)),
         )
     else:
         lowest, highest = np.floor(low) + 1.0, np.ceil(high) - 1.0
-    inside = _within(values, target).astype(np.float64)
-    return np.clip(inside, float(lowest), float(highest))
+    return np.clip(held.astype(np.float64), float(lowest), float(highest))
+
+
+def held_as(values: np.ndarray, dtype: Any) -> np.ndarray:
+    """Numbers as `dtype` holds them; as they are where it is of no numbers."""
+    target = _numpy_dtype(dtype)
+    if target is None or target.kind not in "iuf":
+        target = np.dtype(np.float64)
+    return _within(values, target)
 
 
 def _numpy_dtype(dtype: Any) -> np.dtype | None:

@@ -70,11 +70,14 @@ class TensorRows:
     context : Tensor of shape (n, C), optional
     weights : Tensor of shape (n,), optional
         How often each row counts.
+    which : Tensor of int, shape (n,), optional
+        What a module wants to know of each row besides.
     """
 
     x: Tensor
     context: Tensor | None = None
     weights: Tensor | None = None
+    which: Tensor | None = None
 
     def batches(
         self,
@@ -118,17 +121,15 @@ class TensorBatch:
         return self.rows.take(self.index)
 
     def loss(self, module: Any, noise: Any) -> Tensor:
-        return self._weighed(
-            module.loss(self.take(), context=self._context(), noise=noise)
-        )
+        return self._weighed(module.loss(self.take(), noise=noise, **self._beside()))
 
     def score(self, module: Any) -> Tensor:
-        return self._weighed(
-            module.validation_score(self.take(), context=self._context())
-        )
+        return self._weighed(module.validation_score(self.take(), **self._beside()))
 
-    def _context(self) -> Tensor | None:
-        return None if self.rows.context is None else self.rows.context[self.index]
+    def _beside(self) -> dict[str, Tensor]:
+        """What else there is of the rows."""
+        beside = {"context": self.rows.context, "which": self.rows.which}
+        return {k: v[self.index] for k, v in beside.items() if v is not None}
 
     def _weighed(self, each: Tensor) -> Tensor:
         weights = self.rows.weights

@@ -50,6 +50,7 @@ __all__ = [
     "check_columns",
     "check_context",
     "check_count",
+    "check_flag",
     "check_matplotlib_support",
     "check_sequences",
     "check_table",
@@ -430,3 +431,16 @@ def check_count(count: Any, parameter: str) -> int:
     if count < 1:
         raise ValueError(f"{parameter} must be an integer >= 1, got {count!r}.")
     return int(count)
+
+
+def check_flag(flag: Any, parameter: str) -> bool:
+    """Whether something is asked for.
+
+    Raises
+    ------
+    TypeError
+        For anything but True or False.
+    """
+    if not isinstance(flag, (bool, np.bool_)):
+        raise TypeError(f"{parameter} must be True or False, got {flag!r}.")
+    return bool(flag)

@@ -20,7 +20,7 @@ from scipy import integrate, stats
 from torch import Tensor
 
 from skdensity_ar._agnostic import AgnosticModule
-from skdensity_ar._gaussian import Gaussian
+from skdensity_ar._gaussians import Gaussians
 from skdensity_ar._innovations import Innovations
 from skdensity_ar._module import DensityModule
 from skdensity_ar._sequences import Frames, SequenceModule, SequenceRows, Table
@@ -35,7 +35,11 @@ from skdensity_ar.conditionals import (
     Mixture,
     PointMass,
 )
-from skdensity_ar.estimators._build import column_widths
+from skdensity_ar.estimators._build import (
+    column_widths,
+    mixture_columns,
+    with_predictions,
+)
 from skdensity_ar.networks import MADE, NADE, EoNADE, Network, Recurrent
 from skdensity_ar.networks._base import Members
 from tests import reference
@@ -137,24 +141,29 @@ def make_module(
     **kwargs,
 ) -> DensityModule:
     """A network of `NETWORKS` with random weights, times the conditionals."""
+    is_agnostic = getattr(NETWORKS[name], "func", None) is EoNADE
+    if is_agnostic:
+        blocks = with_predictions(blocks, J := 2)
     n_inputs, n_params, n_direct = column_widths(blocks)
     kwargs = {"n_direct": n_direct, "n_members": n_members, "dtype": dtype, **kwargs}
     network = make_network(name, n_inputs, n_params, ordering, **kwargs)
-    if not isinstance(network, EoNADE):
+    if not is_agnostic:
         return DensityModule(network, blocks)
-    moving = [d for c, columns in blocks if isinstance(c, Mixture) for d in columns]
-    module = AgnosticModule(network, blocks, make_gaussian(moving))
-    if moving:
-        torch.nn.init.uniform_(module.shares, generator=generator(7))
+    columns = mixture_columns(blocks)
+    module = AgnosticModule(network, blocks, make_gaussians(columns, J))
+    for parameter in (module.shares, module.logits) if module.predicted else ():
+        torch.nn.init.uniform_(parameter, generator=generator(7))
     return module
 
 
-def make_gaussian(columns: Sequence[int]) -> Gaussian:
-    """A Gaussian of these columns that knows of relations between them."""
-    rng, R = np.random.default_rng(len(columns)), len(columns)
-    factors = torch.from_numpy(rng.normal(size=(R, R)))
-    mean = torch.from_numpy(rng.normal(size=R))
-    return Gaussian(mean, factors @ factors.mT + 0.1 * torch.eye(R), columns)
+def make_gaussians(columns: Sequence[int], J: int = 1, seed: int = 0) -> Gaussians:
+    """Gaussians of these columns that know of relations between them."""
+    rng, R = np.random.default_rng([len(columns), seed]), len(columns)
+    factors = torch.from_numpy(rng.normal(size=(J, R, R)))
+    means = torch.from_numpy(rng.normal(size=(J, R)))
+    log_weights = torch.from_numpy(rng.normal(size=J)).log_softmax(0)
+    covariances = factors @ factors.mT + 0.1 * torch.eye(R)
+    return Gaussians(columns, log_weights, means, covariances)
 
 
 def mixture_block(
@@ -680,26 +689,34 @@ def twin_member_log_prob(
     u = twin_inputs(module, row)
     params = twin_params(module.network.member(e), u, context)
     if isinstance(module, AgnosticModule):
-        params = _twin_moved(module, e, params, row)
+        params = _twin_predicted(module, e, params, row)
     terms = zip(module._column_conditionals(), params, row, strict=True)
     return sum(_twin_conditional(c, p, x_d) for c, p, x_d in terms)
 
 
-def _twin_moved(
+def _twin_predicted(
     module: AgnosticModule, e: int, params: list[np.ndarray], row: Sequence[float]
 ) -> list[np.ndarray]:
-    """Parameters of every column, those of mixtures moved with the Gaussian."""
-    gaussian = module.gaussian
-    mean, S = gaussian.mean.numpy(), gaussian.covariance.numpy()
-    x = np.array([reference.compress(row[d]) for d in gaussian.columns])
+    """Parameters of every column, those of mixtures by what the Gaussians say."""
+    columns = module.gaussians.columns
+    gaussians = module.gaussians
+    weights = gaussians.log_weights.exp().numpy()
+    means, S = gaussians.means.numpy(), gaussians.covariances.numpy()
+    x = np.array([reference.compress(row[d]) for d in columns])
     ordering, params = module.network.ordering[e].tolist(), list(params)
-    for i, d in enumerate(gaussian.columns):
+    for i, d in enumerate(columns):
         before = ordering[: ordering.index(d)]
-        seen = [j for j, c in enumerate(gaussian.columns) if c in before]
-        m, s = reference.gaussian_given(i, seen, x, mean, S)
-        share = module.shares.detach().numpy()[e % len(module.shares), 0, i]
-        spread = np.sqrt(S[i, i])
-        params[d] = reference.moved_mixture(params[d], mean[i], spread, m, s, share)
+        seen = [j for j, c in enumerate(columns) if c in before]
+        share, logits = (
+            p.detach().numpy()[e % len(p), 0, i] for p in (module.shares, module.logits)
+        )
+        params[d] = reference.predicted_mixture(
+            params[d],
+            (means[0, i], np.sqrt(S[0, i, i])),
+            reference.gaussians_given(i, seen, x, weights, means, S),
+            share,
+            logits,
+        )
     return params
 
 

@@ -410,16 +410,53 @@ def gaussian_given(
     return mean[d] + gain @ (x[seen] - mean[seen]), np.sqrt(S[d, d] - gain @ S[seen, d])
 
 
-def moved_mixture(
-    params: Array, mean: float, spread: float, m: float, s: float, share: Array
+def gaussians_given(
+    d: int,
+    seen: Sequence[int],
+    x: Array,
+    weights: Array,
+    means: Array,
+    S: Array,
+    noise: float = 1e-6,
+) -> tuple[Array, Array, Array]:
+    """Weights, means and spreads of x_d given those seen, under J Gaussians."""
+    log_w, m, s = np.log(weights), np.empty(len(S)), np.empty(len(S))
+    for j in range(len(S)):
+        m[j], s[j] = gaussian_given(d, seen, x, means[j], S[j], noise)
+        if seen:
+            S_seen = S[j][np.ix_(seen, seen)] + noise * np.diag(S[j][seen, seen])
+            off = x[seen] - means[j, seen]
+            log_w[j] -= 0.5 * off @ np.linalg.solve(S_seen, off)
+            log_w[j] -= 0.5 * np.linalg.slogdet(2 * np.pi * S_seen)[1]
+    w = np.exp(log_w - log_w.max())
+    return w / w.sum(), m, s
+
+
+def predicted_mixture(
+    params: Array,
+    alone: tuple[float, float],
+    prediction: tuple[Array, Array, Array],
+    share: Array,
+    logits: Array,
 ) -> Array:
-    """Parameters of components that went from N(mean, spread²) to N(m, s²), in part."""
-    K = len(share)
+    """Parameters of components of which the last are Gaussians, as they are corrected.
+
+    The others went from mean and spread `alone` to those of the first, in part.
+    """
+    (mean, spread), (w, m, s) = alone, prediction
+    to_mean, to_spread = m[0], s[0]
+    J = len(w)
+    K = len(params) // 3
     out = np.array(params)
-    for k in range(K):
-        to = m + (params[K + k] - mean) * s / spread
+    for k in range(K - J):
+        to = to_mean + (params[K + k] - mean) * to_spread / spread
         out[K + k] += share[k] * (to - params[K + k])
-        out[2 * K + k] += share[k] * np.log(s / spread)
+        out[2 * K + k] += share[k] * np.log(to_spread / spread)
+    for j in range(J):
+        k = K - J + j
+        out[k] += logits[j] + np.log(w[j])
+        out[K + k] = m[j] + s[j] * params[K + k]
+        out[2 * K + k] += np.log(s[j])
     return out
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import pickle
+from decimal import Decimal
 
 import numpy as np
 import pandas as pd
@@ -480,6 +481,196 @@ def test_rounding_beside_bounds_bounds_the_scale():
     assert only(x, bounds={0: (0, None)}).spec.scale_floor > 0.01
     smooth = np.random.default_rng(0).gamma(20.0, size=500)
     assert only(smooth, bounds={0: (0, None)}).spec.scale_floor == SCALE_FLOOR
+
+
+# Grids --------------------------------------------------------------------------------
+
+
+def decimals(step: str, k: np.ndarray) -> np.ndarray:
+    """k times a decimal step, each the float64 that is nearest."""
+    return np.array([float(Decimal(step) * int(i)) for i in k])
+
+
+def drawn(X, spread=1.5, **asked):
+    """Draws of a fitted column as they are and rounded, both (n,)."""
+    columns = fitted(X, **asked)
+    codes = spread * np.random.default_rng(1).normal(size=(400, 1))
+    plain, rounded = (columns.inverse(codes, rounded=r) for r in (False, True))
+    if columns.container == "numpy":
+        return plain[:, 0], rounded[:, 0]
+    return plain["x"].to_numpy(), rounded["x"].to_numpy()
+
+
+STEPS = ["0.1", "0.25", "0.002", "1", "5", "20", "2.5e-7", "1e-20", "2e6", "1e22"]
+
+
+@pytest.mark.parametrize("step", STEPS)
+def test_rounded_draws_are_multiples_of_the_step_to_the_last_bit(step):
+    k = np.round(np.random.default_rng(0).normal(20.0, 15.0, size=500))
+    x = decimals(step, k)
+    plain, rounded = drawn(x[:, None])
+    assert np.isin(rounded, decimals(step, np.arange(-200, 200))).all()
+    assert len(np.unique(rounded)) > 40
+    assert not np.signbit(rounded[rounded == 0.0]).any()
+    assert (np.abs(rounded - plain) <= 0.5 * float(step) * (1.0 + 1e-9)).all()
+    # Products have other last bits, as float32 has; one row in twenty may be off.
+    for other in (k * float(step), np.float32(x), np.r_[x, x[:20] + float(step) / 3]):
+        others = drawn(other[:, None])[1]
+        assert np.isin(others, decimals(step, np.arange(-200, 200))).all()
+
+
+def test_the_most_frequent_value_does_not_count():
+    k = np.random.default_rng(0).normal(300.0, 30.0, size=100).round()
+    x = np.r_[np.full(900, 0.123), decimals("0.5", k)]
+    rounded = drawn(x[:, None])[1]
+    np.testing.assert_array_equal(2.0 * rounded, np.round(2.0 * rounded))
+
+
+def test_of_few_values_that_repeat_the_nearest_is_drawn():
+    values = np.array([-3.7, 0.1, 0.912345, 2.0, 7.5])
+    x = np.repeat(values, [3, 100, 120, 60, 1])
+    plain, rounded = drawn(x[:, None], spread=5.0)
+    assert set(rounded) == set(values)
+    distances = np.abs(plain[:, None] - values)
+    np.testing.assert_array_equal(np.abs(plain - rounded), distances.min(1))
+
+
+NO_GRID = {
+    "normal": lambda rng: rng.normal(size=500),
+    "heaps": lambda rng: np.r_[np.repeat([0.0, 0.5, 1.0], 600), rng.normal(size=20)],
+    "mostly zero": lambda rng: np.r_[np.zeros(490), rng.normal(size=10)],
+    "heavy tails": lambda rng: rng.standard_cauchy(size=5000),
+    "heavy tails far out": lambda rng: 1000.0 + 1e-3 * rng.standard_cauchy(size=5000),
+    "few rows": lambda rng: rng.normal(size=12),
+    "rows twice": lambda rng: np.repeat(rng.normal(size=9), 2),
+    "three rows": lambda rng: np.array([0.5, 1.0, 2.5]),
+    "too fine": lambda rng: np.round(rng.normal(size=500), 8),
+    "half of it": lambda rng: np.r_[np.round(rng.normal(size=250), 1), rng.random(250)],
+    "no decimals": lambda rng: np.round(rng.normal(10.0, 9.0, size=500)) / 7.0,
+    "small": lambda rng: np.round(rng.normal(size=500), 1) * 1e-300,
+    "large": lambda rng: np.round(rng.normal(size=500), 1) * 1e300,
+}
+
+
+@pytest.mark.parametrize("table", NO_GRID)
+def test_without_a_grid_draws_stay_as_they_are(table):
+    x = NO_GRID[table](np.random.default_rng(0))
+    assert only(x).grid is None
+    np.testing.assert_array_equal(*drawn(x[:, None]))
+
+
+@pytest.mark.parametrize("outlier", [1e12, -1e300])
+def test_one_far_value_does_not_coarsen_the_grid(outlier):
+    x = np.append(np.random.default_rng(0).normal(size=200).round(1), outlier)
+    rounded = drawn(x[:, None])[1]
+    assert np.isin(rounded, decimals("0.1", np.arange(-200, 200))).all()
+    assert len(np.unique(rounded)) > 30
+
+
+@pytest.mark.parametrize("step", ["0.1", "0.2"])
+@pytest.mark.parametrize("bounds", [(0.0, None), (None, 5.0), (0.0, 5.0)])
+def test_rounded_draws_are_the_nearest_multiples_strictly_inside(bounds, step):
+    rng = np.random.default_rng(0)
+    inside = np.arange(1, round(5.0 / float(step)))
+    x = decimals(step, rng.choice(inside, 500))
+    plain, rounded = drawn(x[:, None], spread=4.0, bounds={0: bounds})
+    low, high = (-np.inf if bounds[0] is None else 0.0), (bounds[1] or np.inf)
+    grid = decimals(step, np.arange(-4000, 4000))
+    grid = grid[(grid > low) & (grid < high)]
+    near = np.abs(plain) < 90.0
+    distances = np.abs(plain[near, None] - grid)
+    assert np.isin(rounded[near], grid).all()
+    np.testing.assert_array_equal(np.abs(plain - rounded)[near], distances.min(axis=1))
+    assert ((rounded > low) & (rounded < high)).all()
+
+
+def test_atoms_stay_and_no_other_draw_is_rounded_to_one():
+    rng = np.random.default_rng(0)
+    x = decimals("0.1", rng.normal(0.0, 20.0, 600).round())
+    x[:100], x[100:150], x[150:160] = 0.0, -999.123, 0.05
+    atoms = [0.0, -999.123, 0.05]
+    columns = fitted(x[:, None], atoms={0: atoms})
+    codes = np.append(rng.normal(size=2000), [code_of_atom(k) for k in range(3)])
+    rounded = columns.inverse(codes[:, None], rounded=True)[:, 0]
+    assert rounded[-3:].tolist() == sorted(atoms)
+    assert not np.isin(rounded[:-3], atoms).any()
+    assert np.isin(rounded[:-3], decimals("0.1", np.arange(-2000, 2000))).all()
+    plain = columns.inverse(codes[:, None])[:, 0]
+    assert np.abs(rounded - plain).max() < 0.1 + 1e-9
+
+
+def test_beside_an_atom_the_one_other_value_is_drawn():
+    x = np.repeat([0.0, 3.5], [40, 10])
+    assert (drawn(x[:, None], atoms={0: 0.0})[1] == 3.5).all()
+
+
+@pytest.mark.parametrize(
+    "dtype", ["float16", "float32", "Float64", "int64", "UInt8", "bool"]
+)
+def test_rounded_draws_keep_the_dtype_of_their_column(dtype):
+    rng = np.random.default_rng(0)
+    k = rng.integers(1, 40, 300)
+    x = {"i": 5 * k, "u": 5 * k, "b": k > 9}.get(
+        dtype[0].lower(), decimals("0.1", 2 * k)
+    )
+    frame = pd.DataFrame({"x": pd.array(x, dtype=dtype)})
+    columns = fitted(frame, conditional="gaussian_mixture")
+    z = np.append(1.5 * rng.normal(size=300), [1e14, -1e14])
+    rounded = columns.inverse(z[:, None], rounded=True)
+    assert list(rounded.dtypes) == list(frame.dtypes)
+    values = rounded["x"].to_numpy()
+    if dtype == "bool":
+        assert set(values) == {True, False}
+    elif dtype in ("int64", "UInt8"):
+        assert (values[:300] % 5 == 0).all()
+    else:
+        grid = decimals("0.2", np.arange(-200, 200)).astype(values.dtype)
+        assert np.isin(values[:300], grid).all()
+    assert np.isfinite(values.astype(float)).all()
+
+
+@pytest.mark.parametrize("dtype", [pl.Float32, pl.Float64, pl.Int16, pl.Decimal(10, 2)])
+def test_rounded_draws_of_polars(dtype):
+    k = np.random.default_rng(0).integers(-90, 90, 400)
+    x = 5 * k if dtype == pl.Int16 else decimals("0.05", k)
+    frame = pl.DataFrame({"x": pl.Series(x.tolist()).round(2).cast(dtype)})
+    columns = fitted(frame)
+    z = np.random.default_rng(1).normal(size=(300, 1))
+    rounded = columns.inverse(z, rounded=True)
+    assert rounded.schema == frame.schema
+    every = np.arange(-1000, 1000)
+    grid = 5 * every if dtype == pl.Int16 else decimals("0.05", every)
+    held = pl.Series(grid.tolist()).round(2).cast(dtype).to_list()
+    assert set(rounded["x"].to_list()) <= set(held)
+
+
+def test_rounded_draws_lie_strictly_inside_as_float32_holds_them():
+    high = 0.1 + 1e-10  # above 0.1, but not above what float32 makes of it
+    k = np.random.default_rng(0).integers(-40, 1, 300)
+    frame = pd.DataFrame({"x": np.float32(decimals("0.1", k))})
+    columns = fitted(frame, bounds={"x": (None, high)})
+    z = np.linspace(-2.0, 30.0, 300)[:, None]
+    rounded = columns.inverse(z, rounded=True)
+    assert rounded["x"].dtype == np.float32
+    assert rounded["x"].max() == 0.0
+    assert np.isfinite(columns.transform(rounded)).all()
+
+
+def test_weights_do_not_matter_for_a_grid():
+    x = np.random.default_rng(0).normal(3.0, 2.0, 60).round(1)[:, None]
+    few = np.random.default_rng(0).choice([0.5, 1.2, 7.7], 60)[:, None]
+    for values in (x, few):
+        weights = np.random.default_rng(1).lognormal(sigma=3.0, size=60)
+        weighted = fitted(values, weights=weights).columns[0]
+        assert weighted.grid == only(values[:, 0]).grid
+        assert weighted.grid is not None
+
+
+def test_columns_of_other_kinds_are_on_their_grid():
+    frame = mixed_frame().drop(columns="length").assign(one=2.5)
+    columns = fitted(frame, conditional={"count": "count"})
+    codes = columns.transform(frame)
+    pd.testing.assert_frame_equal(columns.inverse(codes, rounded=True), frame)
 
 
 # The parameter conditional ------------------------------------------------------------

@@ -23,7 +23,7 @@ from skdensity_ar import RNNRNADE, MADEDensity, NADEDensity, RNADEDensity
 from skdensity_ar._device import free_memory
 from skdensity_ar._training import TensorBatch
 from skdensity_ar.estimators import _build
-from tests.small import EVERY, codes, mixed_frame, reals, small
+from tests.small import EVERY, codes, mixed_frame, reals, sequences, small
 
 # every parameter with a value outside its domain (wrong type, negative, NaN, unknown
 # name) ------------------------------------------------------------------------------
@@ -176,6 +176,23 @@ def test_numbers_of_samples():
     for random_state in (-1, 1.5, "0"):
         with pytest.raises(ValueError, match=r"[Ss]eed"):
             density.sample(random_state=random_state)
+
+
+@pytest.mark.parametrize("rounded", [1, 0.0, "yes", None, [True], np.array([True])])
+def test_a_wish_for_rounded_draws_that_is_none(rounded):
+    X = reals()
+    density = small(RNADEDensity, ordering="agnostic").fit(X)
+    of_sequences = small(RNNRNADE).fit(sequences())
+    asked = (
+        density.sample,
+        of_sequences.sample,
+        lambda rounded: density.sample_conditional(X, rounded=rounded),
+        lambda rounded: density.impute(X, rounded=rounded),
+    )
+    for ask in asked:
+        with pytest.raises(TypeError, match="rounded must be True or False, got"):
+            ask(rounded=rounded)
+        ask(rounded=np.True_)
 
 
 # device="cuda" without one, "cuda:7", "gpu" -------------------------------------------

@@ -1,4 +1,4 @@
-"""Deciding the kind of every column, its categories or its center and scale."""
+"""Deciding the kind of every column, its categories or its center, scale and grid."""
 
 from __future__ import annotations
 
@@ -12,6 +12,12 @@ import numpy as np
 from sklearn.preprocessing import OrdinalEncoder
 
 from skdensity_ar._bounds import OpenInterval
+from skdensity_ar._columns._grids import (
+    LARGEST_EXPONENT,
+    FewValues,
+    Grid,
+    Multiples,
+)
 from skdensity_ar._columns._kinds import (
     BinaryColumn,
     CategoryColumn,
@@ -53,6 +59,13 @@ _LARGE, _FAR = 2.0**22, 1e4
 # A categorical column of more labels than this, most rows with one of their own, looks
 # like the identifier of a row.
 _MANY_LABELS = 50
+
+# So many values, half of which are there three times or more, are all that there are.
+_FEW_VALUES = 20
+
+# Steps that numbers are rounded to, in digits and powers of ten: 5, 2.5, 2 and 1. The
+# least of them is that share of the spread.
+_STEPS, _FINEST = ((5, 0), (25, -1), (2, 0), (1, 0)), 1e-6
 
 
 @dataclass(frozen=True)
@@ -365,6 +378,7 @@ def _fit_real(conditional, values, name, asked, levels, counts) -> Column:
             f"conditional={{{name!r}: 'categorical'}} is for such a column."
         )
     column.check_inside(others)
+    column.grid = _grid(values[is_other] if values.dtype.kind == "f" else others)
     others = counts.of(is_other).repeated(others)
     y = interval.to_line(others)
     if y.min() == y.max():  # beside atoms: no spread is known
@@ -422,6 +436,41 @@ def _center_and_scale(x: np.ndarray) -> tuple[float, float]:
     width = high - low
     near = (np.clip(x, low - 5.0 * width, high + 5.0 * width) - low) / width
     return float(16.0 * (low + width * near.mean())), float(16.0 * width * near.std())
+
+
+def _grid(values: np.ndarray) -> Grid | None:
+    """The grid that values (n,) are on, each row counting once; None if on none.
+
+    Either few values that repeat, or the multiples of the largest step of which they
+    are some. That may be untrue of one row in twenty and of half of the values, and the
+    most frequent value does not count: it is often a zero for "none".
+    """
+    distinct, counts = np.unique(values, return_counts=True)
+    if values.dtype.itemsize < 8:
+        distinct = distinct.astype(str)  # 0.1, of which float64 makes 0.10000000149
+    x = distinct.astype(np.float64)
+    if len(x) <= _FEW_VALUES and np.median(counts) > 2:
+        return FewValues(tuple(x.tolist()))
+    if len(x) < 4:  # three others lie on some grid once in thousands of times
+        return None
+    others = np.arange(len(x)) != counts.argmax()
+    x, counts = x[others], counts[others]
+    with np.errstate(over="ignore", invalid="ignore"):
+        _, spread = _center_and_scale(np.repeat(x, counts))
+        if not 0.0 < spread < np.inf:
+            return None
+        # Of far larger steps all values but the farthest would be near one multiple.
+        largest = min(int(np.log10(spread) // 1) + 1, LARGEST_EXPONENT)
+        least = max(int(np.ceil(np.log10(_FINEST * spread))), 1 - LARGEST_EXPONENT)
+        for exponent in range(largest, least - 1, -1):
+            for digits, shift in _STEPS:
+                grid = Multiples(digits, exponent + shift)
+                steps = x / grid.step
+                on_grid = np.abs(steps - np.rint(steps)) < 0.01
+                # A few heaps beside numbers that do not repeat make no grid.
+                if on_grid.mean() >= 0.5 and counts @ on_grid >= 0.95 * counts.sum():
+                    return grid
+    return None
 
 
 def _rounding_width(z: np.ndarray) -> float:

@@ -9,8 +9,9 @@ from typing import Any, ClassVar
 import numpy as np
 
 from skdensity_ar._bounds import OpenInterval
+from skdensity_ar._columns._grids import Grid
 from skdensity_ar._columns._values import as_integers, as_numbers, is_any_of
-from skdensity_ar._frames import strictly_between
+from skdensity_ar._frames import held_as, strictly_between
 from skdensity_ar.conditionals import (
     BESIDE_ATOMS,
     FARTHEST,
@@ -69,6 +70,10 @@ class Column:
         """The values (n,) that `transform` turns into `codes`."""
         return codes
 
+    def on_grid(self, values: np.ndarray) -> np.ndarray:
+        """Values (n,) that `inverse` made, rounded as those of the fitted table are."""
+        return values
+
 
 @dataclass
 class RawColumn(Column):
@@ -92,12 +97,15 @@ class RealColumn(Column):
         Where all values lie that are no atoms.
     atoms : tuple of float
         Values that have mass, in rising order.
+    grid : Grid or None
+        What all others are among; None where nothing is rounded.
     """
 
     center: float = 0.0
     scale: float = 1.0
     interval: OpenInterval = field(default_factory=OpenInterval)
     atoms: tuple[float, ...] = ()
+    grid: Grid | None = None
 
     @property
     def base_measure(self) -> str:
@@ -155,6 +163,23 @@ class RealColumn(Column):
         for k, atom in enumerate(self.atoms):
             x[codes == code_of_atom(k)] = atom
         return x
+
+    def on_grid(self, values: np.ndarray) -> np.ndarray:
+        if self.grid is None:
+            return values
+        around = self.grid.around(values)
+        held = held_as(around, self.dtype)
+        # The others leave the atoms their masses, and float32 may round to a bound.
+        is_free = ~(is_any_of(around, self.atoms) | is_any_of(held, self.atoms))
+        for x in (around, held.astype(np.float64)):
+            is_free &= self.interval.holds(x)
+        with np.errstate(over="ignore"):
+            distances = np.abs(around - values[:, None])
+        nearest = np.where(is_free, distances, np.inf).argmin(1)[:, None]
+        stays = is_any_of(values, self.atoms) | ~is_free.any(1)
+        return np.where(
+            stays, values, np.take_along_axis(around, nearest, axis=1)[:, 0]
+        )
 
     def log_jacobian(self, codes: np.ndarray) -> np.ndarray:
         """log |d code / d x| (n,) in nats; 0 for an atom, which has a mass."""

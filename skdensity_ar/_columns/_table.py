@@ -126,9 +126,14 @@ class Columns:
             columns[d] = replace(self.columns[d], spec=spec)
         return Columns(columns, self.container)
 
-    def inverse(self, codes: np.ndarray) -> Any:
-        """Float64 (n, D) -> a table like the fitted one."""
+    def inverse(self, codes: np.ndarray, *, rounded: bool = False) -> Any:
+        """Float64 (n, D) -> a table like the fitted one, its numbers rounded as there.
+
+        Without `rounded` they have all the digits of the codes.
+        """
         values = [c.inverse(codes[:, j]) for j, c in enumerate(self.columns)]
+        if rounded:
+            values = [c.on_grid(x) for c, x in zip(self.columns, values, strict=True)]
         return TABLES[self.container](values, self.columns)
 
 

@@ -17,6 +17,7 @@ from skdensity_ar.conditionals._mixtures import (
     LaplaceMixture,
     LogisticMixture,
     Mixture,
+    Prediction,
     compress,
     halved,
 )
@@ -53,6 +54,7 @@ __all__ = [
     "Mixture",
     "Ordinal",
     "PointMass",
+    "Prediction",
     "WithAtoms",
     "code_of_atom",
     "compress",

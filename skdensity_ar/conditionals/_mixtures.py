@@ -74,6 +74,21 @@ CAUCHY = Kernel(
 )
 
 
+class Prediction(NamedTuple):
+    """J Gaussians that stand for a column given others: log w_j, m_j and log s_j.
+
+    Each (..., J); the weights sum to one.
+    """
+
+    log_weights: Tensor
+    means: Tensor
+    log_spreads: Tensor
+
+    def to(self, other: Tensor) -> Prediction:
+        """In the dtype and on the device of `other`."""
+        return Prediction(*(v.to(other) for v in self))
+
+
 class Mixture(Conditional):
     """p(x) = (1 - ε) Σ_k α_k f((x - μ_k) / σ_k) / σ_k + ε Cauchy(x).
 
@@ -111,8 +126,10 @@ class Mixture(Conditional):
         scale_floor: Tensor,
         background: float = BACKGROUND_MASS,
         n_frequencies: int = 0,
+        n_predicted: int = 0,
     ):
         super().__init__()
+        self.n_predicted = n_predicted
         self.n_frequencies = n_frequencies
         self.n_inputs = 1 + 2 * n_frequencies
         self.n_components = n_components
@@ -142,30 +159,61 @@ class Mixture(Conditional):
         return self._replaced(n_frequencies=n_frequencies)
 
     def _replaced(self, **changed: Any) -> Mixture:
-        names = ("n_components", "scale_floor", "background", "n_frequencies")
+        names = (
+            "n_components",
+            "scale_floor",
+            "background",
+            "n_frequencies",
+            "n_predicted",
+        )
         return type(self)(**{name: getattr(self, name) for name in names} | changed)
+
+    def with_predicted(self, J: int) -> Mixture:
+        """The mixture of J more components, those of a `Prediction`."""
+        n_components = self.n_components - self.n_predicted + J
+        return self._replaced(n_components=n_components, n_predicted=J)
 
     def moved(
         self,
         params: Tensor,
-        center: Tensor,
-        shift: Tensor,
-        log_ratio: Tensor,
+        prediction: Prediction,
+        alone: Tensor,
         share: Tensor,
+        logits: Tensor,
     ) -> Tensor:
-        """Parameters whose wide components lie elsewhere, (..., D, 3 K) -> the same.
+        """Let components follow a prediction: parameters (..., n, D, 3 K) -> the same.
 
-        μ <- μ + g (shift + (μ - center) (r - 1)) and z^σ <- z^σ + g log r, by the share
-        g (..., D, K) of what the center (D,) and the spread of the column do: they
-        move by `shift` and are multiplied by r, (..., D). Heaps stay where they are.
+        Of the last J, whose parameters say how they differ from it,
+
+            z^α <- z^α + logit_j + log w_j,  μ <- m_j + s_j μ,  z^σ <- z^σ + log s_j,
+
+        and the wide ones of the others move as its mean m and spread s do,
+
+            μ <- μ + g (m - m₀ + (μ - m₀) (s / s₀ - 1)),  z^σ <- z^σ + g log s / s₀,
+
+        by the share g (..., 1, D, K - J). Heaps stay where they are. m₀ and log s₀,
+        each (..., D), are those where nothing is known.
         """
-        z_alpha, mu, z_sigma = params.unflatten(-1, (3, self.n_components)).unbind(-2)
+        K, J = self.n_components, self.n_predicted
         if self.unit is not None:
-            share = share * (self.unit.mT == 1.0)
-        log_ratio = log_ratio.unsqueeze(-1)
-        to = shift.unsqueeze(-1) + (mu - center.unsqueeze(-1)) * log_ratio.expm1()
-        mu, z_sigma = mu + share * to, z_sigma + share * log_ratio
-        return torch.stack([z_alpha, mu, z_sigma], -2).flatten(-2)
+            share = share * (self.unit.mT[..., : K - J] == 1.0)
+        # Rows come last in memory, as products leave them: (..., D, 3 K, n).
+        share, logits = _rows_last(share), _rows_last(logits)
+        z_alpha, mu, z_sigma = _rows_last(params).unflatten(-2, (3, K)).unbind(-3)
+        log_w, m, log_s = (_rows_last(v) for v in prediction)
+        center, log_s_0 = alone.unsqueeze(-1).unsqueeze(-1)  # (D, 1, 1)
+        shift, log_ratio = m[..., :1, :] - center, log_s[..., :1, :] - log_s_0
+        wide, last = slice(K - J), slice(K - J, None)
+        to = torch.addcmul(shift, mu[..., wide, :] - center, log_ratio.expm1())
+        parts = [
+            z_alpha[..., wide, :],
+            z_alpha[..., last, :] + (log_w + logits),
+            torch.addcmul(mu[..., wide, :], share, to),
+            torch.addcmul(m, mu[..., last, :], log_s.exp()),
+            torch.addcmul(z_sigma[..., wide, :], share, log_ratio),
+            z_sigma[..., last, :] + log_s,
+        ]
+        return torch.cat(parts, -2).movedim(-1, -3)
 
     def encode(self, x: Tensor) -> Tensor:
         """The value, compressed, and its waves sin(2ᵏ x) / 2ᵏ and cos(2ᵏ x) / 2ᵏ."""
@@ -268,19 +316,23 @@ class Mixture(Conditional):
         return one
 
     def initial_bias(self, x: Tensor) -> Tensor:
+        K = self.n_components - self.n_predicted
         starts = [
-            start_of_column(x_d, self.n_components, partial(self._log_prob_with, floor))
+            start_of_column(x_d, K, partial(self._log_prob_with, floor))
             for x_d, floor in self._by_column(x)
         ]
         alpha, mu, sigma = (torch.stack(each, -1) for each in zip(*starts, strict=True))
-        mu = mu if self.unit is None else mu / self._units(x)
-        return torch.cat([alpha.log(), mu, sigma.log()]).T.to(x.dtype)
+        mu = mu if self.unit is None else mu / self._units(x)[:K]
+        as_predicted = mu.new_zeros((self.n_predicted, mu.shape[-1]))
+        parts = [torch.cat([v, as_predicted]) for v in (alpha.log(), mu, sigma.log())]
+        return torch.cat(parts).T.to(x.dtype)
 
     def _units(self, x: Tensor) -> Tensor:
         """What the means take their steps in, (K, D)."""
-        K = self.n_components
-        units = [unit_of_column(x_d, K, floor) for x_d, floor in self._by_column(x)]
-        return torch.stack(units, -1)
+        K = self.n_components - self.n_predicted
+        each = [unit_of_column(x_d, K, floor) for x_d, floor in self._by_column(x)]
+        units = torch.stack(each, -1)
+        return torch.cat([units, units.new_ones((self.n_predicted, units.shape[-1]))])
 
     def _by_column(self, x: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
         """Every column of x (n, D) and its floor; of members, that of the first."""
@@ -326,6 +378,11 @@ def compress(x: Tensor) -> Tensor:
     """What a network sees of a real value: itself, its logarithm where it is far."""
     far = x.sign() * (FAR + (x.abs() - FAR).clamp(min=0.0).log1p())
     return torch.where(x.abs() <= FAR, x, far)
+
+
+def _rows_last(v: Tensor) -> Tensor:
+    """(..., n, D, K) -> (..., D, K, n)."""
+    return v.movedim(-3, -1)
 
 
 def _fits(shape: Sequence[int], into: Sequence[int]) -> bool:

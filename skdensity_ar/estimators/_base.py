@@ -20,8 +20,8 @@ from torch import Tensor
 from skdensity_ar._agnostic import AgnosticModule
 from skdensity_ar._columns import Columns, fit_columns
 from skdensity_ar._device import freed_memory_kept, resolve_device, threads_for
+from skdensity_ar._em import fit_gaussians
 from skdensity_ar._estimate import EstimateModule
-from skdensity_ar._gaussian import fit_gaussian
 from skdensity_ar._module import DensityModule, initial_bias
 from skdensity_ar._random import make_generator
 from skdensity_ar._residuals import fit_residuals
@@ -42,6 +42,7 @@ from skdensity_ar.estimators._build import (
     layer_sizes,
     make_orderings,
     mixture_columns,
+    with_predictions,
 )
 from skdensity_ar.estimators._context import Context, fit_context
 from skdensity_ar.estimators._data import Data, Given
@@ -325,6 +326,8 @@ class BaseAutoregressiveDensity(
                 generator=generator,
                 monitor=monitor.watch(attributes, n_epochs),
             )
+        if self._is_agnostic:
+            module.without = None
         if history.stopped_by == "diverged":
             warnings.warn(
                 f"The training loss became {history.loss_curve[-1]} in epoch "
@@ -421,6 +424,8 @@ class BaseAutoregressiveDensity(
         for c in self.module_.conditionals:
             for name in ("n_components", "n_frequencies"):
                 fitted, value = getattr(c, name, None), getattr(self, name, "auto")
+                if name == "n_components" and fitted is not None:
+                    fitted -= getattr(c, "n_predicted", 0)
                 if fitted is not None and value != "auto":
                     of_mixtures[name] = (fitted, value)
         of_nade: dict[str, tuple[Any, Any]] = {}
@@ -493,12 +498,14 @@ class BaseAutoregressiveDensity(
         blocks = self._blocks(columns, len(x), x.device)
         network["dropout"] = self._dropout(columns, len(x), len(orderings))
         if self._is_agnostic:
-            gaussian = fit_gaussian(x, mixture_columns(blocks))
+            gaussians = fit_gaussians(x, mixture_columns(blocks))
+            if gaussians.columns:
+                blocks = with_predictions(blocks, gaussians.n_components)
             x = filled(x, generator)
             made, blocks = self._started(
                 self._make_agnostic, blocks, orderings, x, generator, **network
             )
-            return AgnosticModule(made, blocks, gaussian)
+            return AgnosticModule(made, blocks, gaussians)
         floors = np.array([c.spec.scale_floor for c in columns.columns])
         whole = x[~x.isnan().any(-1)]
         residuals = fit_residuals(whole, columns.linear, orderings, floors)

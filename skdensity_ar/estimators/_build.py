@@ -59,6 +59,16 @@ def mixture_columns(
     return [d for c, columns in blocks if isinstance(c, Mixture) for d in columns]
 
 
+def with_predictions(
+    blocks: list[tuple[Conditional, list[int]]], J: int
+) -> list[tuple[Conditional, list[int]]]:
+    """Give J more components to mixtures, for what Gaussians say of their columns."""
+    return [
+        (c.with_predicted(J) if isinstance(c, Mixture) else c, columns)
+        for c, columns in blocks
+    ]
+
+
 def check_memory(
     n_orderings: int,
     n_weights: int,

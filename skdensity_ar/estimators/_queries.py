@@ -22,7 +22,7 @@ from skdensity_ar._frames import (
 )
 from skdensity_ar._predictive import Predictive
 from skdensity_ar._random import make_generator
-from skdensity_ar._validation import check_columns, check_count
+from skdensity_ar._validation import check_columns, check_count, check_flag
 from skdensity_ar.conditionals import Conditional
 from skdensity_ar.estimators._base import BaseAutoregressiveDensity
 
@@ -294,7 +294,7 @@ class ConditionalQueries(BaseAutoregressiveDensity):
                 )
 
     def sample_conditional(
-        self, X, n_samples=1, random_state=None, *, context=None
+        self, X, n_samples=1, random_state=None, *, context=None, rounded=False
     ) -> np.ndarray:
         """Draw the missing cells of rows given the others.
 
@@ -312,6 +312,8 @@ class ConditionalQueries(BaseAutoregressiveDensity):
             Decides the draws; None uses numpy's global generator.
         context : as in `fit`, default=None
             One for each row, of a density fitted with contexts.
+        rounded : bool, default=False
+            Whether what is drawn is rounded as the values of `fit` are; see `sample`.
 
         Returns
         -------
@@ -321,12 +323,13 @@ class ConditionalQueries(BaseAutoregressiveDensity):
         Raises
         ------
         TypeError, ValueError
-            If n_samples is not an integer >= 1; with a fixed ordering and
-            missing="exact".
+            If n_samples is not an integer >= 1, or rounded no bool; with a fixed
+            ordering and missing="exact".
         """
         check_is_fitted(self)
         self._check_draws("sample_conditional")
         n_samples = check_count(n_samples, "n_samples")
+        rounded = check_flag(rounded, "rounded")
         X, _ = self._read(X, reset=False, columns=self.columns_)
         generator = make_generator(random_state, self.module_.network.ordering.device)
         parts = []
@@ -340,13 +343,16 @@ class ConditionalQueries(BaseAutoregressiveDensity):
                     outside = outside[begin:end].repeat_interleave(n_samples, 0)
                 drawn = self._completed(some, generator, outside)
                 parts.append(drawn.double().cpu().numpy())
-        return self._draws(X, np.concatenate(parts), n_samples)
+        return self._draws(X, np.concatenate(parts), n_samples, rounded)
 
-    def _draws(self, X: Any, codes: np.ndarray, n_samples: int) -> np.ndarray:
+    def _draws(
+        self, X: Any, codes: np.ndarray, n_samples: int, rounded: bool
+    ) -> np.ndarray:
         """Draws (n_rows, n_samples, n_features) of codes, with known cells as in X."""
         # What is known stays as it is in X: categories too that training had not.
         missing = np.repeat(missing_cells(X), n_samples, axis=0)
-        table = self.columns_.inverse(np.where(missing, codes, 0.0))
+        drawn = np.where(missing, codes, 0.0)
+        table = self.columns_.inverse(drawn, rounded=rounded)
         draws = np.asarray(table.to_numpy() if hasattr(table, "columns") else table)
         # Integers, or float32, need not hold what is known.
         dtype = object if self.columns_.reads_labels else np.float64
@@ -357,7 +363,9 @@ class ConditionalQueries(BaseAutoregressiveDensity):
         return draws
 
     @torch.no_grad()
-    def impute(self, X, strategy="mean", random_state=None, *, context=None):
+    def impute(
+        self, X, strategy="mean", random_state=None, *, context=None, rounded=False
+    ):
         """Fill the missing cells of rows by what the others say of them.
 
         Parameters
@@ -375,6 +383,9 @@ class ConditionalQueries(BaseAutoregressiveDensity):
             Decides the draws of "sample".
         context : as in `fit`, default=None
             One for each row, of a density fitted with contexts.
+        rounded : bool, default=False
+            Whether what is filled in, by whichever strategy, is rounded as the values
+            of `fit` are; see `sample`.
 
         Returns
         -------
@@ -383,11 +394,12 @@ class ConditionalQueries(BaseAutoregressiveDensity):
 
         Raises
         ------
-        ValueError
+        TypeError, ValueError
             For another strategy, or with other orderings than "agnostic", of which
-            missing="estimate" knows "sample".
+            missing="estimate" knows "sample". If rounded is no bool.
         """
         check_is_fitted(self)
+        rounded = check_flag(rounded, "rounded")
         if strategy not in STRATEGIES:
             raise ValueError(f"strategy must be one of {STRATEGIES}, got {strategy!r}.")
         if strategy == "sample":
@@ -415,6 +427,7 @@ class ConditionalQueries(BaseAutoregressiveDensity):
             if missing.any():
                 column = replace(fitted, dtype=column_dtype(X, j))
                 values = column.inverse(codes[missing, j])
+                values = column.on_grid(values) if rounded else values
                 X = with_cells(X, j, missing, values, fitted.dtype)
         return X
 

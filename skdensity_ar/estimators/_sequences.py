@@ -17,6 +17,7 @@ from skdensity_ar._sequences import SequenceRows
 from skdensity_ar._validation import (
     _fit_context,
     check_count,
+    check_flag,
     check_sequences,
     check_weights,
 )
@@ -259,7 +260,9 @@ class SequenceDensity(BaseAutoregressiveDensity):
         some = weights > 0.0  # of the others totals may be infinite
         return float(weights[some] @ totals[some] / (weights[some] @ lengths[some]))
 
-    def sample(self, n_samples=1, n_timesteps=None, random_state=None) -> list[Any]:
+    def sample(
+        self, n_samples=1, n_timesteps=None, random_state=None, *, rounded=False
+    ) -> list[Any]:
         """Draw sequences from the model.
 
         Parameters
@@ -270,6 +273,11 @@ class SequenceDensity(BaseAutoregressiveDensity):
             Length of all, or of each; None draws each from those seen in `fit`.
         random_state : int, RandomState instance or None, default=None
             Decides the draws; None uses numpy's global generator.
+        rounded : bool, default=False
+            Whether the draws of a real column are rounded as its values in `fit` are:
+            to the nearest of few values that repeat, or to a multiple of 1, 2, 2.5 or 5
+            times a power of ten; a column of neither kind stays as drawn. Rounded
+            sequences follow the density no more exactly than to half a step.
 
         Returns
         -------
@@ -280,17 +288,19 @@ class SequenceDensity(BaseAutoregressiveDensity):
         ------
         TypeError, ValueError
             If n_samples or n_timesteps is not an integer >= 1, or n_timesteps has
-            another length than n_samples.
+            another length than n_samples, or rounded is no bool.
         """
         check_is_fitted(self)
         n_samples = check_count(n_samples, "n_samples")
+        rounded = check_flag(rounded, "rounded")
         network = self.module_.network
         generator = make_generator(random_state, network.ordering.device)
         lengths = self._lengths(n_samples, n_timesteps, generator)
         multiplications = n_samples * self.module_.n_weights
         with threads_for(multiplications // self.n_features_in_):  # of one column
             codes = self.module_.sample(lengths, generator)
-        table = self.columns_.inverse(torch.cat(codes).double().cpu().numpy())
+        drawn = torch.cat(codes).double().cpu().numpy()
+        table = self.columns_.inverse(drawn, rounded=rounded)
         ends = np.cumsum(lengths).tolist()
         frames = [
             rows_of(table, end - n, end) for n, end in zip(lengths, ends, strict=True)

@@ -13,6 +13,7 @@ from torch import Tensor
 from skdensity_ar._columns import Columns
 from skdensity_ar._completed import CompletedRows
 from skdensity_ar._device import threads_for
+from skdensity_ar._em import fit_without
 from skdensity_ar._random import make_generator
 from skdensity_ar._training import TensorRows
 from skdensity_ar._validation import (
@@ -21,6 +22,7 @@ from skdensity_ar._validation import (
     _fit_context,
     check_columns,
     check_count,
+    check_flag,
     check_table,
     weighted_mean,
 )
@@ -209,6 +211,14 @@ class TableDensity(ConditionalQueries):
             relative = data.weights / data.weights[:n_train].mean()
             weights = torch.as_tensor(relative).to(data.x)
         rows = TensorRows(data.x, data.context, weights)
+        if self._is_agnostic and module.predicted:
+            of_train = None if weights is None else weights[:n_train]
+            module.without, which = fit_without(
+                module.gaussians, data.x[:n_train], of_train
+            )
+            # The last set has seen all of X, and nothing of X_val.
+            last = which.new_full((data.n - n_train,), module.without.n_sets - 1)
+            rows.which = torch.cat([which, last])
         if self._estimates and data.x.isnan().any():
             rows = CompletedRows(
                 data.x,
@@ -352,7 +362,7 @@ class TableDensity(ConditionalQueries):
             return float(np.mean(log_density))
         return weighted_mean(log_density, sample_weight)
 
-    def sample(self, n_samples=1, random_state=None, *, context=None):
+    def sample(self, n_samples=1, random_state=None, *, context=None, rounded=False):
         """Draw rows from the model.
 
         Parameters
@@ -364,6 +374,12 @@ class TableDensity(ConditionalQueries):
         context : as in `fit`, default=None
             Of a density fitted with contexts: what to draw given. The draws for the
             first context come first.
+        rounded : bool, default=False
+            Whether the draws of a real column are rounded as its values in `fit` are:
+            to the nearest of few values that repeat, or to a multiple of 1, 2, 2.5 or 5
+            times a power of ten; a column of neither kind stays as drawn. Rounded rows
+            have the digits of the table, and follow the density no more exactly than to
+            half a step.
 
         Returns
         -------
@@ -375,10 +391,11 @@ class TableDensity(ConditionalQueries):
         Raises
         ------
         TypeError, ValueError
-            If n_samples is not an integer >= 1.
+            If n_samples is not an integer >= 1, or rounded no bool.
         """
         check_is_fitted(self)
         n_samples = check_count(n_samples, "n_samples")
+        rounded = check_flag(rounded, "rounded")
         network = self.module_.network
         given = self._contexts(context)
         if given is not None:
@@ -393,7 +410,8 @@ class TableDensity(ConditionalQueries):
                 n = min(size, n_samples - begin)
                 part = None if given is None else given[begin : begin + n]
                 codes.append(self.module_.sample(n, generator, part))
-        return self.columns_.inverse(torch.cat(codes).double().cpu().numpy())
+        drawn = torch.cat(codes).double().cpu().numpy()
+        return self.columns_.inverse(drawn, rounded=rounded)
 
 
 def _are_few(n_rows: int, columns: Columns) -> bool:

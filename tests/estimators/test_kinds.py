@@ -297,6 +297,127 @@ def test_atoms_beside_columns_that_predict_each_other():
         density.set_params(n_components=3).fit(X)
 
 
+# Rounded draws ------------------------------------------------------------------------
+
+
+def rounded_frame(n=300, make="pandas"):
+    """Real columns with a grid each, the last two without."""
+    rng = np.random.default_rng(0)
+    columns = {
+        "tenths": rng.normal(5.0, 2.0, n).round(1),
+        "halves": np.float32(rng.normal(0.0, 9.0, n).round() / 2.0),
+        "single": np.float32(rng.normal(0.0, 3.0, n).round(1)),
+        "few": rng.choice([0.25, 1.0, 3.7, 20.0], n),
+        "share": rng.integers(1, 50, n) / 50.0,
+        "rain": np.where(rng.random(n) < 0.4, 0.0, rng.gamma(9.0, size=n).round(1)),
+        "fives": 5 * rng.integers(0, 60, n),
+        "grade": np.array(GRADES)[rng.integers(0, 4, n)],
+        "smooth": rng.normal(size=n),
+        "smooth single": np.float32(rng.normal(size=n)),
+    }
+    columns["rain"][:5] = 0.1
+    return pl.DataFrame(columns) if make == "polars" else pd.DataFrame(columns)
+
+
+OF_ROUNDED = {
+    "bounds": {"share": (0.0, 1.0), "rain": (0.0, None)},
+    "atoms": {"rain": 0.0},
+    "conditional": {"tenths": "laplace_mixture"},
+}
+STEPS = {"tenths": 0.1, "halves": 0.5, "single": 0.1, "share": 0.02, "rain": 0.1}
+
+
+def on_grid(X, name):
+    """Which values of a column are as those of `rounded_frame`, to the last bit."""
+    values = np.asarray(X[name])
+    if name == "few":
+        return np.isin(values, [0.25, 1.0, 3.7, 20.0])
+    if name == "fives":
+        return values % 5 == 0
+    per_one = round(1.0 / STEPS[name])
+    multiples = (np.arange(-(2**16), 2**16) / per_one).astype(values.dtype)
+    far = np.abs(values) > 2**16 / per_one  # from the background, a Cauchy density
+    return far | np.isin(values, multiples)
+
+
+@pytest.mark.parametrize("make", ["pandas", "polars"])
+@every_order
+def test_rounded_draws_have_the_digits_of_the_table(make, ordering):
+    X = rounded_frame(make=make)
+    density = small(MADEDensity, ordering=ordering, **OF_ROUNDED).fit(X)
+    scores = density.score_samples(X)
+    plain, rounded = (
+        density.sample(400, random_state=0, rounded=r) for r in (False, True)
+    )
+    assert list(rounded.columns) == list(X.columns)
+    assert list(rounded.dtypes) == list(X.dtypes)
+    for name in [*STEPS, "few", "fives"]:
+        assert on_grid(X, name).all()
+        assert on_grid(rounded, name).all()
+        assert name == "fives" or not on_grid(plain, name).all()
+    for name in ("grade", "smooth", "smooth single"):
+        assert rounded[name].to_list() == plain[name].to_list()
+    for name, step in STEPS.items():
+        was, x = (np.asarray(table[name], dtype=float) for table in (plain, rounded))
+        inside = np.abs(was) < 100.0
+        if name in OF_ROUNDED["bounds"]:  # next to a bound a whole step
+            inside &= (was > step) & ((was < 1.0 - step) | (name == "rain"))
+        assert np.abs(x - was)[inside].max() < 0.51 * step
+    share, rain = np.asarray(rounded["share"]), np.asarray(rounded["rain"])
+    assert ((share > 0.0) & (share < 1.0)).all()
+    np.testing.assert_array_equal(rain == 0.0, np.asarray(plain["rain"]) == 0.0)
+    # Neither what was drawn nor what grids there are changes a score.
+    np.testing.assert_array_equal(density.score_samples(X), scores)
+    assert np.isfinite(density.score_samples(rounded)).all()
+    for column in density.columns_.columns:
+        column.grid = None
+    np.testing.assert_array_equal(density.score_samples(X), scores)
+    assert density.sample(400, random_state=0, rounded=True).equals(plain)
+
+
+@pytest.mark.parametrize("cls", [NADEDensity, MADEDensity, RNADEDensity])
+def test_rounded_draws_of_every_class_and_of_arrays(cls):
+    rng = np.random.default_rng(0)
+    X = np.column_stack([rng.normal(size=(200, 2)).round(1), rng.normal(size=200)])
+    density = small(cls, conditional=dict.fromkeys(range(3), "gaussian_mixture"))
+    density.fit(X)
+    plain, rounded = (
+        density.sample(300, random_state=0, rounded=r) for r in (False, True)
+    )
+    assert rounded.dtype == np.float64
+    tenths = np.arange(-1000, 1000) / 10.0
+    assert np.isin(rounded[:, :2], tenths)[np.abs(plain[:, :2]) < 99.0].all()
+    np.testing.assert_array_equal(rounded[:, 2], plain[:, 2])
+
+
+@pytest.mark.parametrize("missing", ["exact", "estimate"])
+def test_known_cells_stay_where_what_is_drawn_is_rounded(missing):
+    X = rounded_frame().drop(columns="grade")
+    how = {"ordering": "agnostic"} if missing == "exact" else {"n_orderings": 1}
+    density = small(MADEDensity, missing=missing, **how, **OF_ROUNDED).fit(X)
+    asked = X.astype({"fives": float})[:20] + 0.0123  # known cells are on no grid
+    holes = np.random.default_rng(0).random(asked.shape) < 0.4
+    asked = asked.mask(holes)
+    draws = density.sample_conditional(asked, 4, random_state=0, rounded=True)
+    known = np.broadcast_to(~holes[:, None], draws.shape)
+    cells = np.broadcast_to(asked.to_numpy(dtype=float)[:, None], draws.shape)
+    np.testing.assert_array_equal(draws[known], cells[known])
+    filled = {"sample": density.impute(asked, "sample", 0, rounded=True)}
+    if missing == "exact":
+        for strategy in ("mean", "median", "mode"):
+            filled[strategy] = density.impute(asked, strategy, rounded=True)
+    for table in filled.values():
+        assert list(table.dtypes) == list(asked.dtypes)
+        pd.testing.assert_frame_equal(table.mask(holes), asked)
+    for j, name in enumerate(X):
+        if name.startswith("smooth"):
+            continue
+        drawn = pd.DataFrame(draws[holes[:, j], :, j].ravel().astype(X.dtypes.iloc[j]))
+        assert on_grid(drawn.set_axis([name], axis=1), name).all()
+        for table in filled.values():
+            assert on_grid(table[holes[:, j]], name).all()
+
+
 # What cannot be -----------------------------------------------------------------------
 
 
@@ -397,3 +518,17 @@ def test_bounded_sequences_change_by_the_jacobian_of_their_map_alone():
     density, of_logs = small(RNNRNADE, bounds=bounds).fit(X), small(RNNRNADE).fit(logs)
     expected = of_logs.score_samples(logs) - [x.sum() for x in logs]
     np.testing.assert_allclose(density.score_samples(X), expected, rtol=1e-4, atol=1e-3)
+
+
+def test_rounded_sequences_have_the_digits_of_those_fitted():
+    rng = np.random.default_rng(0)
+    X = [rng.normal(size=(12, 2)).cumsum(0) for _ in range(20)]
+    X = [np.column_stack([x[:, 0].round(1), x[:, 1]]) for x in X]
+    density = small(RNNRNADE).fit(X)
+    plain, rounded = (
+        density.sample(4, n_timesteps=9, random_state=0, rounded=r)
+        for r in (False, True)
+    )
+    for one, other in zip(plain, rounded, strict=True):
+        np.testing.assert_array_equal(other[:, 0], one[:, 0].round(1))
+        np.testing.assert_array_equal(other[:, 1], one[:, 1])

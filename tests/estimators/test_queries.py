@@ -352,7 +352,7 @@ def test_shares_below_and_quantiles_are_those_of_the_gaussian(which, request):
         X[:, 2] = rows(300, 6)[:, 2]
     exact = truth(X, 2)
     cdf = density.cdf(X, 2)
-    assert np.abs(cdf - exact.cdf(X[:, 2])).mean() < 0.06
+    assert np.abs(cdf - exact.cdf(X[:, 2])).mean() < 0.08
     q = np.array([0.05, 0.5, 0.9])
     found = density.quantile(X, 2, q)
     assert found.shape == (300, 3)
