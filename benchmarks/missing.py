@@ -3,6 +3,8 @@
     OMP_NUM_THREADS=1 python benchmarks/missing.py
     OMP_NUM_THREADS=1 python benchmarks/missing.py --rounded
     python benchmarks/missing.py --sets iris --divisions 1
+    python benchmarks/missing.py --development --divisions 1 \
+        --models "MADE agnostic, holes"
 
 Of the training cells 20 and 50 % go missing, drawn cell by cell. `MADEDensity` with
 ordering="agnostic" is fitted to what is left; the rivals are the same estimator, and
@@ -24,12 +26,14 @@ import argparse
 import numpy as np
 import pandas as pd
 import queries
+import tables
 from rivals import Coder, FrameImputer
 from sklearn.experimental import enable_iterative_imputer  # noqa: F401
 from sklearn.impute import IterativeImputer, SimpleImputer
 
 RATES = (0.2, 0.5)
 FEWEST = 10
+DEVELOPMENT = 7  # divisions of training rows are numbered from there on
 OURS = "MADE agnostic, holes"
 ORDERINGS = {"agnostic": "agnostic", "default": "natural"}
 FILLED = {"mean": SimpleImputer(), "iterative": IterativeImputer(random_state=0)}
@@ -130,19 +134,29 @@ complete rows were left, which the difference leaves out."""
 
 
 def main() -> None:
-    more = {"--rounded": {"action": "store_true", "help": "leave numbers rounded"}}
+    more = {
+        "--rounded": {"action": "store_true", "help": "leave numbers rounded"},
+        "--development": {"action": "store_true", "help": "divide training rows"},
+    }
     args = queries.arguments(
         __doc__, models=list(MODELS), sets=SETS, divisions=3, more=more
     )
     name = "missing_rounded" if args.rounded else "missing"
+    name += "_development" if args.development else ""
     rows = queries.Rows(name, ["set", "division", "rate", "model"], args)
     code = [training_rows, computed, queries.with_holes, FrameImputer, Coder]
     noise = not args.rounded
     for what, complete, test in queries.tasks(
         args, test_share=0.2, few_values=False, noise=noise
     ):
+        seed = what["division"]
+        if args.development:
+            seed += DEVELOPMENT
+            complete, test = tables.divided(
+                complete, seed, test_share=0.25, max_rows=None
+            )
         for rate in RATES:
-            train = queries.with_holes(complete, rate, what["division"])
+            train = queries.with_holes(complete, rate, seed)
             for model in MODELS:
                 rows.add(
                     what | {"rate": rate, "model": model},

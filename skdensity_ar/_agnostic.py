@@ -304,7 +304,8 @@ class AgnosticModule(DensityModule):
         params = self.network(self.encode(x), context, visible=visible, noise=noise)
         if not self.predicted:
             return params
-        gaussians = self.gaussians if self.without is None else self.without
+        gaussians = self.gaussians if which is None else self.without
+        assert gaussians is not None
         prediction = gaussians(x, visible, which).to(params)
         alone, parts = self.alone.to(params), []
         for b, place in self.predicted:

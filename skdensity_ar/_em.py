@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -26,7 +27,7 @@ _ROWS_PER_COLUMN, _MOST_NUMBERS = 5, 128
 # cells are missing. It stops after so many steps or when one gains less nats per row.
 _MAX_ROWS, _MAX_WORK, _STEPS, _TOL = 2**12, 2**28, 100, 1e-4
 
-# Weight of the one of all rows beside those of parts of them.
+# Weight of the Gaussian of all rows where there are others of parts of them.
 _OF_WHOLE = 0.1
 
 # Parts of the rows that are left out in turn.
@@ -68,7 +69,8 @@ def fit_gaussians(x: Tensor, columns: Sequence[int]) -> Gaussians:
     best, least = rows.climbed(Gaussians(columns, *one), torch.zeros_like(variance))
     filled = rows.filled(best)
     whitened = ((filled - mean) / variance.sqrt()).cpu().numpy()
-    n_different = len(np.unique(whitened, axis=0))
+    # Numbers that differ by rounding alone make no clusters.
+    n_different = len(np.unique(whitened.round(6), axis=0))
     most = min(len(x) // (_ROWS_PER_COLUMN * R), n_different, _MOST_NUMBERS // R)
     floor = _LEAST_OF_COMPONENT * variance
     whole, J, n_worse = best, 2, 0
@@ -79,11 +81,11 @@ def fit_gaussians(x: Tensor, columns: Sequence[int]) -> Gaussians:
         if criterion < least:
             best, least = more, criterion
         J += 1 if J < _BY_ONE else 2
-    return whole if best is whole else _beside(whole, best)
+    return whole if best is whole else _whole_and_parts(whole, best)
 
 
-def _beside(whole: Gaussians, parts: Gaussians) -> Gaussians:
-    """One of all rows, and those of parts of them."""
+def _whole_and_parts(whole: Gaussians, parts: Gaussians) -> Gaussians:
+    """Of all rows, and of parts of them, by weights that sum to one."""
     log_weights = [
         whole.log_weights + math.log(_OF_WHOLE),
         parts.log_weights + math.log(1.0 - _OF_WHOLE),
@@ -100,10 +102,13 @@ def _of_clusters(
     floor: Tensor,
     columns: Sequence[int],
 ) -> Gaussians:
-    """A Gaussian for each of so many clusters of complete rows (n, R)."""
-    clusters = KMeans(J, n_init=_STARTS, random_state=0).fit(whitened)
-    labels = torch.as_tensor(clusters.labels_, device=filled.device).long()
-    shares = nn.functional.one_hot(labels, J).double()
+    """A Gaussian for each of so many clusters of complete rows (n, R), or of fewer."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of fewer clusters than asked for
+        clusters = KMeans(J, n_init=_STARTS, random_state=0).fit(whitened)
+    _, which = np.unique(clusters.labels_, return_inverse=True)  # none is empty
+    labels = torch.as_tensor(which, device=filled.device).long()
+    shares = nn.functional.one_hot(labels).double()
     counts = shares.sum(0)
     means = shares.T @ filled / counts.unsqueeze(-1)
     off = filled - means[labels]
@@ -149,7 +154,9 @@ def _again(gaussians: Gaussians, rows: _Rows) -> Gaussians:
     whole, _ = rows.climbed(whole, torch.zeros_like(variance))
     if parts.n_components == 0:
         return whole
-    return _beside(whole, rows.climbed(parts, _LEAST_OF_COMPONENT * variance)[0])
+    return _whole_and_parts(
+        whole, rows.climbed(parts, _LEAST_OF_COMPONENT * variance)[0]
+    )
 
 
 def _thinned(x: Tensor) -> Tensor:
@@ -237,7 +244,10 @@ class _Rows:
 def _known_or_not(
     gaussians: Gaussians, x: Tensor, visible: Tensor
 ) -> tuple[Tensor, Tensor, Tensor | None]:
-    """`Gaussians.given`; where all is visible one matrix serves all rows."""
+    """`Gaussians.given`; where all is visible one matrix serves all rows.
+
+    Without the noise there, a millionth of the variances, which BIC does not feel.
+    """
     if not visible.all():
         return gaussians.given(x, visible)
     off = x.unsqueeze(-2) - gaussians.means  # (n, J, R)

@@ -11,8 +11,8 @@ from torch import Tensor, nn
 
 from skdensity_ar.conditionals import Prediction, compress
 
-# Numbers in the matrices of all rows that are looked at together.
-_NUMBERS = 2**16
+# Numbers in the matrices of all rows that are looked at together, on a CPU and a GPU.
+_NUMBERS, _NUMBERS_GPU = 2**16, 2**24
 
 # Variance that a prediction leaves at least, as a share of the column's own.
 _LEAST = 1e-6
@@ -95,7 +95,8 @@ class Gaussians(nn.Module):
     @property
     def block(self) -> int:
         """Rows of which all matrices stay in the processor's cache."""
-        return max(1, _NUMBERS // max(math.prod(self.covariances.shape[-3:]), 1))
+        numbers = _NUMBERS_GPU if self.covariances.is_cuda else _NUMBERS
+        return max(1, numbers // max(math.prod(self.covariances.shape[-3:]), 1))
 
     def sets(self, which: Tensor) -> Gaussians:
         """Some of the sets; a row's own, if it is one for each row."""

@@ -13,10 +13,11 @@ from sklearn.base import clone
 
 from skdensity_ar import MADEDensity, NADEDensity, RNADEDensity
 from skdensity_ar._agnostic import AgnosticModule, visible_columns
+from skdensity_ar._gaussians import Gaussians
 from skdensity_ar.conditionals import Bernoulli
 from skdensity_ar.networks import EoNADE
 from tests import properties
-from tests.properties import generator, make_module, mixture_block
+from tests.properties import generator, make_gaussians, make_module, mixture_block
 
 TABLES = {
     "binary": [(Bernoulli(), [0, 1, 2])],
@@ -406,3 +407,39 @@ def test_cells_of_every_dtype_may_be_missing(container):
     assert not pd.isna(cells).any()
     with pytest.raises(ValueError, match=r"missing values.* in column 'length'"):
         MADEDensity().fit(convert(cut))
+
+
+def test_rows_train_by_gaussians_that_have_not_seen_them_and_are_asked_by_all():
+    module = make_module("EoNADE", TABLES["mixed"], "random")
+    x = rows(6)
+    x[:, [0, 2]] += torch.randn((6, 2), generator=generator(3), dtype=torch.float64)
+    params = module.cell_params(x, x > 0.0)
+    noise = module.draw_noise(6, generator(0))
+    loss = module.loss(x[None], noise=noise)
+    first = module.gaussians
+    second = make_gaussians(first.columns, first.n_components, seed=1)
+    buffers = zip(first.buffers(), second.buffers(), strict=True)
+    module.without = Gaussians(first.columns, *map(torch.stack, buffers))
+    which = torch.tensor([[0, 1, 0, 0, 1, 0]])
+    by_sets = module.loss(x[None], noise=noise, which=which)
+    torch.testing.assert_close(by_sets[which == 0], loss[which == 0])
+    assert (by_sets[which == 1] != loss[which == 1]).all()
+    assert torch.equal(module.cell_params(x, x > 0.0), params)
+
+
+def test_further_training_watches_what_it_scores():
+    X = np.random.default_rng(0).normal(size=(300, 3)) @ [
+        [1, 0.8, 0],
+        [0, 1, 0],
+        [0, 0, 1],
+    ]
+    density = MADEDensity(
+        ordering="agnostic", n_orderings=2, max_iter=10, warm_start=True, random_state=0
+    )
+    density.fit(X)
+    assert density.module_.without is None
+    shifted = X + np.array([2.0, 0.0, 0.0])
+    density.fit(shifted, X_val=shifted)
+    jacobian = density.columns_.log_jacobians(density.columns_.transform(shifted))
+    watched = max(density.validation_scores_) + jacobian.sum(1).mean()
+    assert density.score(shifted) == pytest.approx(watched, abs=0.3)

@@ -162,3 +162,12 @@ def test_few_different_rows_make_no_more_clusters_than_they_are():
     x = rows(3)[:, :2].repeat(40, 1)
     gaussians = fit_gaussians(x, [0, 1])
     assert 1 <= gaussians.n_components <= 1 + 3
+
+
+def test_rows_that_differ_by_rounding_make_no_more_clusters():
+    tenths = torch.arange(1, 4).repeat(70)[:, None].double()
+    one, other = tenths * 0.1, tenths / 10.0
+    assert (one != other).any()
+    coin = torch.rand((len(tenths), 2), generator=generator(0)) < 0.5
+    gaussians = fit_gaussians(torch.where(coin, one, other), [0, 1])
+    assert all(buffer.isfinite().all() for buffer in gaussians.buffers())

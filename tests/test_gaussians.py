@@ -7,8 +7,9 @@ from scipy.stats import multivariate_normal, norm
 
 from skdensity_ar._gaussians import Gaussians
 from skdensity_ar.conditionals import GaussianMixture
+from skdensity_ar.conditionals._mixtures import GAUSSIAN, LAPLACE, LOGISTIC
 from tests import reference
-from tests.properties import generator, make_gaussians, mixture_block
+from tests.properties import MIXTURES, generator, make_gaussians, mixture_block
 
 D, COLUMNS = 5, [3, 0, 4]  # those of the Gaussians, of a table
 
@@ -172,3 +173,23 @@ def test_components_on_heaps_stay():
     assert changed[1, 2].all()
     assert changed[0, 1].tolist()[:3] == [False, True, True]
     assert changed[0, 2].tolist()[:3] == [False, True, True]
+
+
+@pytest.mark.parametrize("kind", MIXTURES)
+def test_predicted_components_start_with_the_spread_that_is_predicted(kind):
+    gaussians = make_gaussians([0, 1], 2)
+    conditional = MIXTURES[kind](2, torch.zeros(2), 0.0).with_predicted(2)
+    x, visible = two_columns()
+    params = conditional.initial_bias(x[:, :2]).expand(20, -1, -1)
+    moved = followed(conditional, params, gaussians, x, visible, 1.0, 0.0)
+    _, mu, sigma = conditional.split(moved)
+    said = gaussians(x, visible)
+    torch.testing.assert_close(mu[..., -2:], said.means)
+    spread = sigma[..., -2:] * conditional.kernel.spread
+    torch.testing.assert_close(spread, said.log_spreads.exp())
+
+
+@pytest.mark.parametrize("kernel", [GAUSSIAN, LAPLACE, LOGISTIC])
+def test_the_spread_of_a_kernel_is_that_of_its_draws(kernel):
+    u = (torch.arange(10**6, dtype=torch.float64) + 0.5) / 10**6
+    assert kernel.quantile(u).std().item() == pytest.approx(kernel.spread, rel=1e-3)

@@ -38,12 +38,16 @@ _FAR_OUT, _HALVINGS = 40.0, 60
 
 
 class Kernel(NamedTuple):
-    """A standard density: its logarithm and the slope of that, cdf and quantiles."""
+    """A standard density: its logarithm and the slope of that, cdf and quantiles.
+
+    And its standard deviation.
+    """
 
     log_prob: Callable[[Tensor], Tensor]
     slope: Callable[[Tensor], Tensor]
     cdf: Callable[[Tensor], Tensor]
     quantile: Callable[[Tensor], Tensor]
+    spread: float
 
 
 GAUSSIAN = Kernel(
@@ -53,24 +57,28 @@ GAUSSIAN = Kernel(
     torch.neg,
     torch.special.ndtr,
     torch.special.ndtri,
+    1.0,
 )
 LAPLACE = Kernel(
     lambda z: -z.abs() - math.log(2.0),
     lambda z: -z.sign(),
     lambda z: 0.5 - 0.5 * z.sign() * torch.expm1(-z.abs()),
     lambda p: -(p - 0.5).sign() * torch.log1p(-2.0 * (p - 0.5).abs()),
+    math.sqrt(2.0),
 )
 LOGISTIC = Kernel(
     lambda z: -z.abs() - 2.0 * softplus(-z.abs()),
     lambda z: -(0.5 * z).tanh(),
     torch.sigmoid,
     torch.logit,
+    math.pi / math.sqrt(3.0),
 )
 CAUCHY = Kernel(
     lambda z: -math.log(math.pi) - torch.log1p(z.square()),
     lambda z: -2.0 * z / (1.0 + z.square()),
     lambda z: 0.5 + z.atan() / math.pi,
     lambda p: torch.tan(math.pi * (p - 0.5)),
+    math.inf,
 )
 
 
@@ -110,6 +118,8 @@ class Mixture(Conditional):
         Mass of the standard Cauchy density under the mixture.
     n_frequencies : int
         Waves that the network sees of a value besides the value itself.
+    n_predicted : int
+        The last so many components follow a `Prediction`, by `moved`.
     """
 
     support = "real"
@@ -323,8 +333,13 @@ class Mixture(Conditional):
         ]
         alpha, mu, sigma = (torch.stack(each, -1) for each in zip(*starts, strict=True))
         mu = mu if self.unit is None else mu / self._units(x)[:K]
-        as_predicted = mu.new_zeros((self.n_predicted, mu.shape[-1]))
-        parts = [torch.cat([v, as_predicted]) for v in (alpha.log(), mu, sigma.log())]
+        # Predicted components start as they are predicted, of the same spread.
+        of_kernel = 0.0, 0.0, -math.log(self.kernel.spread)
+        own, shape = (alpha.log(), mu, sigma.log()), (self.n_predicted, mu.shape[-1])
+        parts = [
+            torch.cat([v, v.new_full(shape, start)])
+            for v, start in zip(own, of_kernel, strict=True)
+        ]
         return torch.cat(parts).T.to(x.dtype)
 
     def _units(self, x: Tensor) -> Tensor:

@@ -19,7 +19,7 @@ from skdensity_ar.conditionals._mixtures import FARTHEST, LogisticMixture
 _STEPS, _MAX_ROWS, _SMALLEST_SHARE = 30, 2**12, 1e-4
 
 # Scale of a logistic density of the spread of a Gaussian of scale 1.
-_NARROWER = math.sqrt(3.0) / math.pi
+_NARROWER = 1.0 / LogisticMixture.kernel.spread
 
 
 class Rounded(Conditional):

@@ -657,6 +657,9 @@ def filled(x: Tensor, generator: torch.Generator) -> Tensor:
     x = x.clone()
     for d in missing.any(0).nonzero().flatten().tolist():
         there, empty = x[~missing[:, d], d], missing[:, d]
+        if len(there) == 0:  # rows that count for little are not among these
+            x[empty, d] = 0.0
+            continue
         drawn = torch.randint(
             len(there), (int(empty.sum()),), generator=generator, device=x.device
         )

@@ -268,3 +268,12 @@ def test_lengths_are_drawn_by_weights():
     density = RNNRNADE(max_iter=1, n_orderings=1, n_lags=0, random_state=0)
     drawn = density.fit(X, sample_weight=[9, 1] * 6).sample(400, random_state=0)
     assert np.mean([len(x) == 2 for x in drawn]) == pytest.approx(0.9, abs=0.05)
+
+
+def test_a_row_that_counts_for_nearly_all_may_have_a_hole():
+    X = np.random.default_rng(0).normal(size=(120, 3))
+    X[7, 1] = np.nan
+    weights = np.ones(120)
+    weights[7] = 100000.5
+    density = MADEDensity(ordering="agnostic", max_iter=2, random_state=0)
+    assert np.isfinite(density.fit(X, sample_weight=weights).score_samples(X)).all()
