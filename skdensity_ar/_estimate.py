@@ -74,7 +74,7 @@ class EstimateModule(DensityModule):
 
         Missing cells are NaN; the deviation is 0 where the score is exact. The same
         uniforms make the draws of all rows, so that a row scores the same whatever
-        comes with it.
+        comes with it, to rounding.
         """
         log_p = self.log_prob(x.nan_to_num(nan=0.0), context)
         std = torch.zeros_like(log_p)

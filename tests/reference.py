@@ -419,7 +419,7 @@ def gaussians_given(
     S: Array,
     noise: float = 1e-6,
 ) -> tuple[Array, Array, Array]:
-    """Weights, means and spreads of x_d given those seen, under J Gaussians."""
+    """Log-weights, means and spreads of x_d given those seen, under J Gaussians."""
     log_w, m, s = np.log(weights), np.empty(len(S)), np.empty(len(S))
     for j in range(len(S)):
         m[j], s[j] = gaussian_given(d, seen, x, means[j], S[j], noise)
@@ -428,8 +428,7 @@ def gaussians_given(
             off = x[seen] - means[j, seen]
             log_w[j] -= 0.5 * off @ np.linalg.solve(S_seen, off)
             log_w[j] -= 0.5 * np.linalg.slogdet(2 * np.pi * S_seen)[1]
-    w = np.exp(log_w - log_w.max())
-    return w / w.sum(), m, s
+    return log_w - np.logaddexp.reduce(log_w), m, s
 
 
 def predicted_mixture(
@@ -443,9 +442,9 @@ def predicted_mixture(
 
     The others went from mean and spread `alone` to those of the first, in part.
     """
-    (mean, spread), (w, m, s) = alone, prediction
+    (mean, spread), (log_w, m, s) = alone, prediction
     to_mean, to_spread = m[0], s[0]
-    J = len(w)
+    J = len(m)
     K = len(params) // 3
     out = np.array(params)
     for k in range(K - J):
@@ -454,7 +453,7 @@ def predicted_mixture(
         out[2 * K + k] += share[k] * np.log(to_spread / spread)
     for j in range(J):
         k = K - J + j
-        out[k] += logits[j] + np.log(w[j])
+        out[k] += logits[j] + log_w[j]
         out[K + k] = m[j] + s[j] * params[K + k]
         out[2 * K + k] += np.log(s[j])
     return out

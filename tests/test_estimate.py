@@ -117,13 +117,16 @@ def test_a_row_scores_the_same_whatever_comes_with_it(name, dtype):
     together = module.estimate(x, n_draws=70, seed=3)
     order = torch.from_numpy(rng.permutation(96))
     shuffled = module.estimate(x[order], n_draws=70, seed=3)
+    # On some processors a product rounds by the place that a row has in it.
+    rounding = {"rtol": 0.0, "atol": 2e-5 if dtype == torch.float32 else 1e-12}
     for a, b in zip(together, shuffled, strict=True):
-        assert torch.equal(a[order], b)
+        torch.testing.assert_close(a[order], b, **rounding)
     for i in range(2, 96, 9):
         # Complete rows are scored in blocks whose size the estimator keeps.
         if x[i].isnan().any():
             alone = module.estimate(x[i : i + 1], n_draws=70, seed=3)
-            assert [v.item() for v in alone] == [v[i].item() for v in together]
+            for a, b in zip(together, alone, strict=True):
+                torch.testing.assert_close(a[i : i + 1], b, **rounding)
     other, std = module.estimate(x, n_draws=70, seed=4)
     moved = other != together[0]
     assert moved.any()
