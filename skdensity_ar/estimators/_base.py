@@ -153,6 +153,11 @@ class BaseAutoregressiveDensity(
         return isinstance(self.ordering, str) and self.ordering == AGNOSTIC
 
     @property
+    def _goes_on(self) -> bool:
+        """Whether `fit` trains the fitted network further."""
+        return self.warm_start and hasattr(self, "module_")
+
+    @property
     def _estimates(self) -> bool:
         """Whether rows with missing cells are scored by draws."""
         return getattr(self, "missing", "exact") == "estimate"
@@ -244,7 +249,7 @@ class BaseAutoregressiveDensity(
                 "sample_weight_val is for the rows of X_val: pass X_val too, or leave "
                 "sample_weight_val out."
             )
-        warm = self.warm_start and hasattr(self, "module_")
+        warm = self._goes_on
         known = self.columns_ if warm else None
         fitted = self.context_ if warm else None
         given = self._given(
@@ -606,7 +611,7 @@ class BaseAutoregressiveDensity(
             )
         # Further training validates on the same rows: on the others it has trained.
         kept = getattr(self, "_split_state", None)
-        if self.warm_start and hasattr(self, "module_") and kept is not None:
+        if self._goes_on and kept is not None:
             kind, state = kept
             if kind == device.type:
                 generator = torch.Generator(device)

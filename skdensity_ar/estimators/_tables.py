@@ -212,8 +212,7 @@ class TableDensity(ConditionalQueries):
             weights = torch.as_tensor(relative).to(data.x)
         rows = TensorRows(data.x, data.context, weights)
         # Further training goes on beside the Gaussians that are there.
-        is_new = not (self.warm_start and hasattr(self, "module_"))
-        if self._is_agnostic and module.predicted and is_new:
+        if self._is_agnostic and module.predicted and not self._goes_on:
             of_train = None if weights is None else weights[:n_train]
             module.without, which = fit_without(
                 module.gaussians, data.x[:n_train], of_train
