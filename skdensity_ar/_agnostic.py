@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -129,15 +130,37 @@ class AgnosticModule(DensityModule):
         which: Tensor | None = None,
     ) -> Tensor:
         """D times the mean log p(x_d | visible columns) over the others."""
+        return self._scored(self._hiding(x, ranks, share, which), context, noise)
+
+    def _hiding(
+        self, x: Tensor, ranks: Tensor, share: Tensor, which: Tensor | None
+    ) -> _Hiding:
         known = known_cells(x) if self.has_missing else None
         n_known: Tensor | int = x.shape[-1]
         if known is not None:
             x, n_known = x.nan_to_num(nan=0.0), known.sum(-1)
         visible = visible_columns(ranks, share, known).to(x)
         hidden = 1.0 - visible if known is None else known.to(x) - visible
-        params = self._params(x, visible, context, noise, which)
-        log_p = (self.log_conditionals(params, x) * hidden).sum(-1)
-        return log_p * (n_known / hidden.sum(-1).clamp(min=1.0))
+        weight = n_known / hidden.sum(-1).clamp(min=1.0)
+        said = self._said(x, visible, which)
+        return _Hiding(x, visible, hidden, weight, said)
+
+    def _scored(
+        self, cells: _Hiding, context: Tensor | None, noise: tuple[Tensor, ...] = ()
+    ) -> Tensor:
+        params = self._params(cells.x, cells.visible, context, noise, cells.said)
+        log_p = (self.log_conditionals(params, cells.x) * cells.hidden).sum(-1)
+        return log_p * cells.weight
+
+    def validation(
+        self,
+        x: Tensor,
+        context: Tensor | None = None,
+        which: Tensor | None = None,
+    ) -> Callable[[], Tensor]:
+        """As in `DensityModule`. What Gaussians say of the rows is found once."""
+        hidings = list(self._hidings(x, which))
+        return lambda: self._mean_of(hidings, x, context)
 
     def validation_score(
         self,
@@ -146,13 +169,21 @@ class AgnosticModule(DensityModule):
         which: Tensor | None = None,
     ) -> Tensor:
         """Estimate of log p(x), (E, n, D) -> (E, n), by the same prefixes each time."""
+        return self._mean_of(self._hidings(x, which), x, context)
+
+    def _hidings(self, x: Tensor, which: Tensor | None) -> Iterator[_Hiding]:
         D = x.shape[-1]
         generator = torch.Generator(x.device).manual_seed(0)
-        total = x.new_zeros((), dtype=torch.float64)
         for i in range(_N_PREFIXES):
             ranks, share = _prefixes(x.shape, i * D / _N_PREFIXES, generator)
-            log_p = self._predicted(x, ranks, share, context, which=which)
-            total = total + log_p.double()
+            yield self._hiding(x, ranks, share, which)
+
+    def _mean_of(
+        self, hidings: Iterable[_Hiding], x: Tensor, context: Tensor | None
+    ) -> Tensor:
+        total = x.new_zeros((), dtype=torch.float64)
+        for cells in hidings:
+            total = total + self._scored(cells, context).double()
         return total / _N_PREFIXES
 
     def member_log_prob(
@@ -290,30 +321,38 @@ class AgnosticModule(DensityModule):
 
         In one pass: cells that are not known do not see each other.
         """
-        return self._params(x.masked_fill(~known, 0.0), known, context)
+        x = x.masked_fill(~known, 0.0)
+        return self._params(x, known, context, (), self._said(x, known, None))
+
+    def _said(
+        self, x: Tensor, visible: Tensor, which: Tensor | None
+    ) -> Prediction | None:
+        """What the Gaussians say given the columns visible (..., n, D)."""
+        if not self.predicted:
+            return None
+        gaussians = self.gaussians if which is None else self.without
+        assert gaussians is not None
+        return gaussians(x, visible, which).to(x)
 
     def _params(
         self,
         x: Tensor,
         visible: Tensor,
         context: Tensor | None,
-        noise: tuple[Tensor, ...] = (),
-        which: Tensor | None = None,
+        noise: tuple[Tensor, ...],
+        said: Prediction | None,
     ) -> Tensor:
         """Parameters given the columns visible (..., n, D), by network, (E, n, P)."""
         params = self.network(self.encode(x), context, visible=visible, noise=noise)
-        if not self.predicted:
+        if said is None:
             return params
-        gaussians = self.gaussians if which is None else self.without
-        assert gaussians is not None
-        prediction = gaussians(x, visible, which).to(params)
         alone, parts = self.alone.to(params), []
         for b, place in self.predicted:
             units = getattr(self, f"out{b}")
             of_block = params if units is None else params[..., units]
             moved = self.conditionals[b].moved(
                 of_block.unflatten(-1, (len(place), -1)),
-                Prediction(*(v[..., place, :] for v in prediction)),
+                Prediction(*(v[..., place, :] for v in said)),
                 alone[:, place],
                 self.shares[..., place, :],
                 self.logits[..., place, :],
@@ -429,6 +468,22 @@ class AgnosticModule(DensityModule):
 
         self._walk(e, x, context, known, None if known is None else ~known, draw)
         return x
+
+
+@dataclass
+class _Hiding:
+    """Rows of which some columns are predicted by others.
+
+    Rows x (E, n, D), 1 for each column that is visible (E, n, D) and for each that is
+    predicted, hidden (E, n, D), by which their sum is multiplied, (E, n), and what the
+    Gaussians say.
+    """
+
+    x: Tensor
+    visible: Tensor
+    hidden: Tensor
+    weight: Tensor
+    said: Prediction | None
 
 
 def known_cells(x: Tensor) -> Tensor:

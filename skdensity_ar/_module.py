@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from functools import partial
 from itertools import accumulate
 from typing import Any, ClassVar, Literal
 
@@ -204,6 +205,12 @@ class DensityModule(nn.Module):
     def validation_score(self, x: Tensor, context: Tensor | None = None) -> Tensor:
         """What early stopping watches: log p_e(x), (E, n, D) -> (E, n)."""
         return self.member_log_prob(x, context)
+
+    def validation(
+        self, x: Tensor, context: Tensor | None = None
+    ) -> Callable[[], Tensor]:
+        """What says `validation_score` of these rows, by the weights there are then."""
+        return partial(self.validation_score, x, context)
 
     def draw_noise(self, n: int, generator: torch.Generator) -> tuple[Tensor, ...]:
         """What the network sees of n rows, if not all, and what it draws itself."""

@@ -10,7 +10,7 @@ have ended in one member but not in another carry a weight of 0.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any, ClassVar, Literal
@@ -233,8 +233,8 @@ class Window:
     def loss(self, module: Any, noise: Any) -> Tensor:
         return module.loss(self.take(), noise=noise)
 
-    def score(self, module: Any) -> Tensor:
-        return module.validation_score(self.take())
+    def scorer(self, module: Any, *, keep: bool) -> Callable[[], Tensor]:
+        return lambda: module.validation_score(self.take())
 
     def take(self) -> Frames:
         rows, table = self.rows, self.rows.table

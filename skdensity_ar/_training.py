@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import torch
 from torch import Tensor
 
-# Rows of all members evaluated at a time when validating.
-_VALID_BLOCK = 4096
+# Rows of all members evaluated at a time when validating; and so many are few enough
+# to keep what never changes of them.
+_VALID_BLOCK, _FEW = 4096, 2**13
 
 
 class Batch(Protocol):
@@ -28,8 +29,11 @@ class Batch(Protocol):
     def loss(self, module: Any, noise: Any) -> Tensor:
         """`module.loss` of the rows, each times its weight: (members, n)."""
 
-    def score(self, module: Any) -> Tensor:
-        """`module.validation_score` likewise."""
+    def scorer(self, module: Any, *, keep: bool) -> Callable[[], Tensor]:
+        """What says `module.validation_score` likewise, by the weights there are then.
+
+        With `keep` whatever no weight changes may be found once.
+        """
 
 
 class Rows(Protocol):
@@ -123,8 +127,12 @@ class TensorBatch:
     def loss(self, module: Any, noise: Any) -> Tensor:
         return self._weighed(module.loss(self.take(), noise=noise, **self._beside()))
 
-    def score(self, module: Any) -> Tensor:
-        return self._weighed(module.validation_score(self.take(), **self._beside()))
+    def scorer(self, module: Any, *, keep: bool) -> Callable[[], Tensor]:
+        def score() -> Tensor:
+            return module.validation_score(self.take(), **self._beside())
+
+        each = module.validation(self.take(), **self._beside()) if keep else score
+        return lambda: self._weighed(each())
 
     def _beside(self) -> dict[str, Tensor]:
         """What else there is of the rows."""
@@ -190,7 +198,7 @@ def train(
     Parameters
     ----------
     module : DensityModule
-        With `loss`, `validation_score` and `draw_noise`.
+        With `loss`, `validation`, `validation_score` and `draw_noise`.
     train_index, valid_index : Tensor of int, shape (members, n)
         Rows per member. Without validation rows the training loss decides.
     learning_rate : {"constant", "cosine"}
@@ -217,7 +225,8 @@ def train(
     # Without validation rows the training loss decides, which epoch 0 has none of.
     best_score = torch.full_like(train_index[:, 0], -torch.inf, dtype=torch.float64)
     if valid_index is not None:
-        best_score = _validate(module, rows, valid_index)
+        validate = _validation(module, rows, valid_index)
+        best_score = validate()
     best_iter = torch.zeros(n_members, dtype=torch.long, device=best_score.device)
     target, n_without_gain = best_score.clone(), 0
 
@@ -249,7 +258,7 @@ def train(
         history.loss_curve.append(train_loss.mean().item())
         score = -train_loss
         if valid_index is not None:
-            score = _validate(module, rows, valid_index)
+            score = validate()
             history.validation_scores.append(score.mean().item())
         better = (score > best_score) & score.isfinite()
         for p, b in zip(params, best, strict=True):
@@ -307,9 +316,17 @@ def _clip(params: Sequence[Tensor], max_norm: float) -> None:
 
 
 @torch.no_grad()
-def _validate(module, rows: Rows, index: Tensor) -> Tensor:
-    """Mean log-density of every member's rows `index`, (members,)."""
-    total = torch.zeros(index.shape[0], dtype=torch.float64, device=index.device)
-    for batch in rows.batches(index):
-        total += batch.score(module).sum(-1)
-    return total / rows.n_rows(index)
+def _validation(module, rows: Rows, index: Tensor) -> Callable[[], Tensor]:
+    """What says the mean log-density of every member's rows `index`, (members,)."""
+    keep = index.numel() <= _FEW
+    scorers = [batch.scorer(module, keep=keep) for batch in rows.batches(index)]
+    n_rows = rows.n_rows(index)
+
+    @torch.no_grad()
+    def validate() -> Tensor:
+        total = torch.zeros(index.shape[0], dtype=torch.float64, device=index.device)
+        for score in scorers:
+            total += score().sum(-1)
+        return total / n_rows
+
+    return validate

@@ -96,6 +96,23 @@ def test_the_validation_score_draws_nothing_anew_and_estimates_the_log_density()
     assert abs(first.mean() - of_all.mean()) < 5.0 * error
 
 
+@pytest.mark.parametrize("has_missing", [False, True])
+def test_what_is_kept_of_validation_rows_follows_the_weights(has_missing):
+    module = make_module("EoNADE", TABLES["mixed"], "random", n_members=2)
+    module.has_missing = has_missing
+    x = torch.stack([rows(9), rows(9).flip(0)])
+    if has_missing:
+        x[0, ::2, 0] = torch.nan
+        x[1, 1::3, 2] = torch.nan
+    kept = module.validation(x)
+    before = kept()
+    assert torch.equal(before, module.validation_score(x))
+    for p in module.parameters():
+        p.data.mul_(1.5)
+    assert torch.equal(kept(), module.validation_score(x))
+    assert not torch.allclose(kept(), before)
+
+
 def test_one_set_of_weights_scores_by_the_average_over_its_orderings():
     module = make_module("EoNADE", TABLES["mixed"], "random", n_members=4)
     assert isinstance(module, AgnosticModule)

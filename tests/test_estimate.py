@@ -232,7 +232,7 @@ def test_members_learn_from_rows_that_they_completed_themselves():
     assert not torch.equal(after[0], after[1])
     (held,) = rows.batches(valid)
     torch.testing.assert_close(held.take(), x[valid], equal_nan=True)
-    assert held.score(module).isfinite().all()
+    assert held.scorer(module, keep=False)().isfinite().all()
 
 
 def test_completed_rows_are_nearly_those_of_the_mixture_given_what_is_known():
