@@ -405,7 +405,8 @@ class ConditionalQueries(BaseAutoregressiveDensity):
         if strategy == "sample":
             self._check_draws("impute")
         else:
-            self._check_agnostic(f"impute by the {strategy}")
+            draws = " strategy='sample' draws them." if self._is_estimate else ""
+            self._check_agnostic(f"impute by the {strategy}", draws)
         X, _ = self._read(X, reset=False, columns=self.columns_)
         generator = None
         if strategy == "sample":
