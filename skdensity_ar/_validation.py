@@ -391,6 +391,12 @@ def _refuse_strings_and_dates(X: Any) -> None:
                         "pandas or polars frame for categorical columns, X.astype("
                         "float) for digits, dates as days since a reference date."
                     )
+                if type(value).__name__ == "NAType":  # pandas may not be there
+                    raise ValueError(
+                        f"Column {j} of the object array X holds {value!r}, which "
+                        "numpy cannot make a number; write NaN for missing cells, or "
+                        "pass a pandas frame."
+                    )
 
 
 _NO_NUMBERS = (str, bytes, date, timedelta, np.datetime64, np.timedelta64)

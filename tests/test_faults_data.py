@@ -116,6 +116,7 @@ def test_missing_values_and_infinity_in_a_frame(make, column, value):
         (lambda X: X.astype(str).tolist(), ValueError, "array of strings"),
         (lambda X: with_object(X, "1.5"), ValueError, r"Column 1 .* holds '1.5'"),
         (lambda X: with_object(X, b"1"), ValueError, r"Column 1 .* holds b'1'"),
+        (lambda X: with_object(X, pd.NA), ValueError, r"Column 1 .* holds <NA>.*NaN"),
         (
             lambda X: with_object(X, datetime.date(2020, 1, 1)),
             ValueError,
