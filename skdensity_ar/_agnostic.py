@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import reduce
 from typing import Any
 
 import torch
@@ -118,23 +119,13 @@ class AgnosticModule(DensityModule):
         `which` (E, n) are the sets of `without` that have not seen the rows.
         """
         ranks, share, *masks = noise
-        return -self._predicted(x, ranks, share, context, tuple(masks), which)
-
-    def _predicted(
-        self,
-        x: Tensor,
-        ranks: Tensor,
-        share: Tensor,
-        context: Tensor | None,
-        noise: tuple[Tensor, ...] = (),
-        which: Tensor | None = None,
-    ) -> Tensor:
-        """D times the mean log p(x_d | visible columns) over the others."""
-        return self._scored(self._hiding(x, ranks, share, which), context, noise)
+        cells = self._hiding(x, ranks, share, which)
+        return -self._scored(cells, context, tuple(masks))
 
     def _hiding(
         self, x: Tensor, ranks: Tensor, share: Tensor, which: Tensor | None
     ) -> _Hiding:
+        """Rows of which the first such share of the ranks is visible."""
         known = known_cells(x) if self.has_missing else None
         n_known: Tensor | int = x.shape[-1]
         if known is not None:
@@ -148,6 +139,7 @@ class AgnosticModule(DensityModule):
     def _scored(
         self, cells: _Hiding, context: Tensor | None, noise: tuple[Tensor, ...] = ()
     ) -> Tensor:
+        """D times the mean log p(x_d | visible columns) over the others."""
         params = self._params(cells.x, cells.visible, context, noise, cells.said)
         log_p = (self.log_conditionals(params, cells.x) * cells.hidden).sum(-1)
         return log_p * cells.weight
@@ -160,7 +152,7 @@ class AgnosticModule(DensityModule):
     ) -> Callable[[], Tensor]:
         """As in `DensityModule`. What Gaussians say of the rows is found once."""
         hidings = list(self._hidings(x, which))
-        return lambda: self._mean_of(hidings, x, context)
+        return lambda: self._mean_score(hidings, context)
 
     def validation_score(
         self,
@@ -169,22 +161,19 @@ class AgnosticModule(DensityModule):
         which: Tensor | None = None,
     ) -> Tensor:
         """Estimate of log p(x), (E, n, D) -> (E, n), by the same prefixes each time."""
-        return self._mean_of(self._hidings(x, which), x, context)
+        return self._mean_score(self._hidings(x, which), context)
 
     def _hidings(self, x: Tensor, which: Tensor | None) -> Iterator[_Hiding]:
+        """The rows once for each prefix that validation takes, one at a time."""
         D = x.shape[-1]
         generator = torch.Generator(x.device).manual_seed(0)
         for i in range(_N_PREFIXES):
             ranks, share = _prefixes(x.shape, i * D / _N_PREFIXES, generator)
             yield self._hiding(x, ranks, share, which)
 
-    def _mean_of(
-        self, hidings: Iterable[_Hiding], x: Tensor, context: Tensor | None
-    ) -> Tensor:
-        total = x.new_zeros((), dtype=torch.float64)
-        for cells in hidings:
-            total = total + self._scored(cells, context).double()
-        return total / _N_PREFIXES
+    def _mean_score(self, hidings: Iterable[_Hiding], context: Tensor | None) -> Tensor:
+        scores = (self._scored(cells, context).double() for cells in hidings)
+        return reduce(torch.add, scores) / _N_PREFIXES
 
     def member_log_prob(
         self,
@@ -322,10 +311,10 @@ class AgnosticModule(DensityModule):
         In one pass: cells that are not known do not see each other.
         """
         x = x.masked_fill(~known, 0.0)
-        return self._params(x, known, context, (), self._said(x, known, None))
+        return self._params(x, known, context, (), self._said(x, known))
 
     def _said(
-        self, x: Tensor, visible: Tensor, which: Tensor | None
+        self, x: Tensor, visible: Tensor, which: Tensor | None = None
     ) -> Prediction | None:
         """What the Gaussians say given the columns visible (..., n, D)."""
         if not self.predicted:

@@ -128,11 +128,12 @@ class TensorBatch:
         return self._weighed(module.loss(self.take(), noise=noise, **self._beside()))
 
     def scorer(self, module: Any, *, keep: bool) -> Callable[[], Tensor]:
-        def score() -> Tensor:
-            return module.validation_score(self.take(), **self._beside())
-
-        each = module.validation(self.take(), **self._beside()) if keep else score
-        return lambda: self._weighed(each())
+        if keep:
+            score = module.validation(self.take(), **self._beside())
+            return lambda: self._weighed(score())
+        return lambda: self._weighed(
+            module.validation_score(self.take(), **self._beside())
+        )
 
     def _beside(self) -> dict[str, Tensor]:
         """What else there is of the rows."""

@@ -112,7 +112,7 @@ def check_table(
             f"{type(estimator).__name__} was fitted on a frame with columns of labels; "
             f"pass such a frame, not {type(X).__name__}."
         )
-    _refuse_strings_and_dates(X)
+    _refuse_no_numbers(X)
     dtype = [np.float64, np.float32]
     return validate_data(estimator, X, reset=reset, dtype=dtype, **expected)
 
@@ -319,7 +319,7 @@ def _check_sequence(sequence: Any, i: int) -> Any:
     plain = plain and sequence.dtype in (np.float64, np.float32)
     if not plain and not _is_frame(sequence):
         try:
-            _refuse_strings_and_dates(sequence)
+            _refuse_no_numbers(sequence)
             sequence = check_array(
                 sequence,
                 dtype=[np.float64, np.float32],
@@ -366,8 +366,11 @@ def _named(X: Any) -> Any:
     return pd.DataFrame(columns=X.columns)
 
 
-def _refuse_strings_and_dates(X: Any) -> None:
-    """np.asarray would turn "1.5" into 1.5 without a word, and dates into numbers."""
+def _refuse_no_numbers(X: Any) -> None:
+    """Refuse what np.asarray turns into numbers without a word, or fails at.
+
+    "1.5" becomes 1.5 and a date some number; of pd.NA it says no column.
+    """
     X = np.asarray(X) if isinstance(X, (list, tuple)) else X
     dtype = getattr(X, "dtype", None)
     if not isinstance(dtype, np.dtype):
