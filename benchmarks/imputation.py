@@ -12,11 +12,13 @@ error     rate of wrong categories;
 crps      of real columns, in the same units: E|x' − x| − E|x' − x''| / 2 of `N_DRAWS`
           draws, the absolute error of an imputer that has no draws;
 coverage  by the 5 and 95 % quantiles of the draws;
-shared    the same where a cell that ties with draws counts in part. A closed interval
-          covers more than it says where a value has much mass: of a value with 0.95
-          it covers 0.95. Of columns of few values draws are moved to the nearest one,
-          and a cell counts by the share of its mass, P(x' ≤ x) − P(x' < x), that lies
-          between 5 and 95 % (the mean of a randomised probability integral transform).
+shared    the same by the rank of a cell among its draws. A closed interval covers more
+          than it says where values have much mass: of two values with a half each it
+          covers all. So cells and draws are moved to the nearest value that is known
+          in training, and where a cell ties with draws it has each of their ranks in
+          part, as in a randomised probability integral transform (Czado, Gneiting &
+          Held 2009). Of draws from the truth 91 of 101 ranks lie between 5 and 95 %,
+          whatever ties.
 
 Ours is fitted as it is and fills in means and modes (`impute`); its draws are those of
 `sample_conditional`. The rivals are scikit-learn's imputers with their defaults but for
@@ -40,7 +42,6 @@ from sklearn.base import BaseEstimator
 from sklearn.ensemble import RandomForestRegressor
 from sklearn.experimental import enable_iterative_imputer  # noqa: F401
 from sklearn.impute import IterativeImputer, KNNImputer, SimpleImputer
-from tables import MAX_LEVELS
 
 HOLES, N_DRAWS = 0.3, 100
 # Thirty columns, ten rounds and a hundred trees would take half an hour a fit.
@@ -62,7 +63,7 @@ DRAWING = ("BayesianRidge draws", "GMM")
 MEASURES = {"rmse": "RMSE", "error": "rate of wrong categories", "crps": "CRPS"}
 COVERAGES = {
     "coverage": "Share covered by central 90 % intervals",
-    "shared": "The same, a cell that ties with draws counted in part",
+    "shared": "The same by ranks, a cell that ties with draws having each in part",
 }
 SETS = (*queries.SETS, "uci_energy", "uci_yacht", "penguins", "titanic", "adult")
 
@@ -104,23 +105,18 @@ def crps(draws: np.ndarray, truth: np.ndarray) -> np.ndarray:
 
 
 def share_covered(draws: np.ndarray, truth: np.ndarray) -> np.ndarray:
-    """How much of a truth's mass among draws (n, k) lies between 5 and 95 %, (n,).
-
-    1 or 0 where no draw has the value of the truth.
-    """
-    below = (draws < truth[:, None]).mean(axis=1)
-    above = below + (draws == truth[:, None]).mean(axis=1)
-    part = np.minimum(above, 0.95) - np.maximum(below, 0.05)
-    mass = above - below
-    inside = (below >= 0.05) & (below <= 0.95)
-    return np.where(mass > 0.0, part.clip(min=0.0) / np.maximum(mass, 1e-9), inside)
+    """How much of a truth's ranks among draws (n, k) lies between 5 and 95 %, (n,)."""
+    k = draws.shape[1]
+    first, last = k // 20, k - k // 20
+    below = (draws < truth[:, None]).sum(axis=1)
+    ties = (draws == truth[:, None]).sum(axis=1)
+    inside = np.minimum(below + ties, last) - np.maximum(below, first) + 1
+    return inside.clip(min=0) / (ties + 1)
 
 
 def to_values(x: np.ndarray, values: np.ndarray) -> np.ndarray:
-    """The nearest of these values, where they are few."""
-    if len(values) > MAX_LEVELS:
-        return x
-    return values[np.abs(np.subtract.outer(x, values)).argmin(axis=-1)]
+    """The nearest of these values, which are sorted."""
+    return values[np.searchsorted((values[:-1] + values[1:]) / 2, x)]
 
 
 def measures(
@@ -147,7 +143,7 @@ def measures(
         scores.append(crps(draws, truth) / scale[name])
         low, high = np.quantile(draws, (0.05, 0.95), axis=1)
         covered.append((low <= truth) & (truth <= high))
-        values = train[name].dropna().unique()
+        values = np.unique(train[name].dropna())
         of_values = (to_values(x, values) for x in (draws, truth))
         shared.append(share_covered(*of_values))
     return {
