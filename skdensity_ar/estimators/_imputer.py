@@ -36,6 +36,9 @@ class DensityImputer(OneToOneFeatureMixin, TransformerMixin, AroundDensity):
         `MADEDensity(ordering="agnostic")` with `random_state`.
     strategy : {"mean", "median", "mode", "sample"}, default="mean"
         As in `MADEDensity.impute`.
+    rounded : bool, default=False
+        Whether what is filled in is rounded as the values of `fit` are; see
+        `MADEDensity.sample`.
     add_indicator : bool, default=False
         Whether to add a column of 0 and 1 for every column that had missing cells in
         `fit`, which says where.
@@ -72,6 +75,7 @@ class DensityImputer(OneToOneFeatureMixin, TransformerMixin, AroundDensity):
     _parameter_constraints: ClassVar[dict] = {
         "estimator": [HasMethods(["fit", "impute"]), None],
         "strategy": [StrOptions(set(STRATEGIES))],
+        "rounded": ["boolean"],
         "add_indicator": ["boolean"],
         "random_state": ["random_state"],
     }
@@ -81,11 +85,13 @@ class DensityImputer(OneToOneFeatureMixin, TransformerMixin, AroundDensity):
         estimator=None,
         *,
         strategy="mean",
+        rounded=False,
         add_indicator=False,
         random_state=None,
     ):
         self.estimator = estimator
         self.strategy = strategy
+        self.rounded = rounded
         self.add_indicator = add_indicator
         self.random_state = random_state
 
@@ -132,8 +138,9 @@ class DensityImputer(OneToOneFeatureMixin, TransformerMixin, AroundDensity):
         """
         check_is_fitted(self)
         X = check_table(self, X, reset=False)
+        rounded = {"rounded": True} if self.rounded else {}  # others' may not know it
         filled = self.estimator_.impute(
-            X, self.strategy, random_state=self.random_state
+            X, self.strategy, random_state=self.random_state, **rounded
         )
         if not self.add_indicator:
             return filled

@@ -78,6 +78,15 @@ def test_the_imputer_fills_as_its_density():
     assert isinstance(DensityImputer()._unfitted(), MADEDensity)
 
 
+def test_what_is_filled_in_has_the_digits_of_the_table():
+    X = holes(rows().round(1))
+    plain, rounded = (
+        DensityImputer(AGNOSTIC, rounded=r).fit_transform(X) for r in (False, True)
+    )
+    np.testing.assert_array_equal(rounded, plain.round(1))
+    assert (rounded != plain).any()
+
+
 def test_flags_say_which_cells_were_missing():
     X = rows(40)
     X[3, 1] = X[5, 2] = np.nan
