@@ -10,7 +10,7 @@ from torch import Tensor
 
 from skdensity_ar._module import DensityModule
 from skdensity_ar._residuals import Residuals
-from skdensity_ar.conditionals import Conditional, drawn_index
+from skdensity_ar.conditionals import Conditional, PointMass, drawn_index
 from skdensity_ar.networks import Network
 
 # Rows with missing cells that are scored at a time, the last of them padded, and draws
@@ -89,6 +89,36 @@ class EstimateModule(DensityModule):
                 out[some] = of_rows[: len(some)]
         return log_p, std
 
+    def conditional_estimate(
+        self,
+        x: Tensor,
+        given: Tensor,
+        context: Tensor | None = None,
+        *,
+        n_draws: int,
+        seed: int,
+    ) -> tuple[Tensor, Tensor]:
+        """log p̂(others | columns given (D,)) of rows (n, D), and its deviation.
+
+        The difference of two estimates by draws of their own: errors are independent.
+        """
+        # A given value that is impossible (of a constant column) tells nothing.
+        x = x.masked_fill(given & ~self._telling(x), 0.0)
+        each = [
+            self.estimate(part, context, n_draws=n_draws, seed=seed + i)
+            for i, part in enumerate((x, x.masked_fill(~given, torch.nan)))
+        ]
+        (log_p, std), (log_given, std_given) = each
+        return log_p - log_given, std.hypot(std_given)
+
+    def _telling(self, x: Tensor) -> Tensor:
+        """Which cells (n, D) are not other values of a constant column than its own."""
+        telling = torch.ones_like(x, dtype=torch.bool)
+        for d, conditional in enumerate(self._column_conditionals()):
+            if isinstance(conditional, PointMass):
+                telling[:, d] = (x[:, d] == 0.0) | x[:, d].isnan()
+        return telling
+
     def _uniforms(self, n_draws: int, seed: int, device: torch.device) -> Tensor:
         """What the draws of all members are made of, (E, J, Σ n_uniforms)."""
         # Made on the CPU: scores are the same on every device.
@@ -145,13 +175,16 @@ class EstimateModule(DensityModule):
         log_w = x.new_zeros(len(x), dtype=torch.float64)
 
         def visit(d: int, conditional: Conditional, params: Tensor) -> Tensor:
-            z_d = x[:, d] if residuals is None else residuals.z_of(x, e, d)
+            z_d = x[:, d]
+            if residuals is not None:
+                z_d = residuals.z_of(x, e, d, context)
             rows = missing[:, d].nonzero().squeeze(-1)
             if len(rows) > 0:
                 drawn = draw(d, rows, conditional, params[rows]).squeeze(-1)
                 z_d = z_d.index_copy(0, rows, drawn)
                 if residuals is not None:
-                    drawn = residuals.x_of(drawn, x[rows], e, d)
+                    outside = _rows_of(context, rows)
+                    drawn = residuals.x_of(drawn, x[rows], e, d, outside)
                 x[rows, d] = drawn
             z_d = z_d.unsqueeze(-1)
             log_p = conditional.log_prob(params, z_d).squeeze(-1).double()
@@ -247,6 +280,7 @@ class EstimateModule(DensityModule):
 
         context = None if context is None else context.repeat(J, 1)
         rows, known = lanes.reshape(-1, D), known.repeat(J, 1)
+        known = known & self._telling(rows)
         rows, log_w = self.completed(e, rows, known, draw, context)
         log_w = log_w.view(J, n)
         drawn = _one_of(rows.view(J, n, D), log_w, generator)

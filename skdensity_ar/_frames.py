@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, time, timedelta
+from decimal import Decimal
 from numbers import Integral
 from typing import Any, Protocol
 
@@ -14,6 +15,9 @@ import numpy as np
 # How dtypes of pandas and polars begin whose values are labels.
 _LABELS = ("cat", "dictionary", "enum", "large_string", "object", "str")
 
+
+# And of polars, whose values are tables themselves.
+_NESTED = ("array", "list", "struct")
 
 # What a column of objects must not hold: as labels they would lose their order.
 _DATES = (date, time, timedelta, np.datetime64, np.timedelta64)
@@ -140,15 +144,19 @@ def column_values(X: Any, j: int) -> tuple[np.ndarray, np.ndarray]:
     if container_of(X) == "numpy":
         values = X[:, j]
         if values.dtype.kind == "O":  # labels
-            missing = np.array([v is None or v != v for v in values])
+            missing = np.array([is_missing(v) for v in values])
         else:
             missing = np.isnan(values)
         return values[~missing] if missing.any() else values, missing
     name, kind = X.columns[j], str(column_dtype(X, j)).lower()
+    if kind.startswith(_NESTED):
+        raise TypeError(_wrong_dtype(name, kind))
     missing, column = _missing(X, j), _column(X, j)
     if missing.any():
         is_pandas = container_of(X) == "pandas"
         column = column[~missing] if is_pandas else column.filter(~missing)
+    if kind.endswith("int128"):  # polars'; numpy has none
+        column = column.cast(float)
     values = column.to_numpy()
     if holds_labels(X, j):
         values = values.astype(object)
@@ -165,6 +173,12 @@ def column_values(X: Any, j: int) -> tuple[np.ndarray, np.ndarray]:
         missing[~missing] = nan
         values = values[~nan]
     return values, missing
+
+
+def is_missing(value: Any) -> bool:
+    """Whether a Python object stands for no value: None, NaN, pandas' NaT and NA."""
+    # NA is neither equal to itself nor not; pandas may not be there.
+    return value is None or type(value).__name__ == "NAType" or value != value
 
 
 def _wrong_dtype(name: Hashable, kind: str) -> str:
@@ -252,18 +266,41 @@ def missing_cells(X: Any) -> np.ndarray:
 
 
 def with_flags(X: Any, flags: np.ndarray, names: Sequence[str]) -> Any:
-    """The table with columns of 0 and 1 after its own."""
+    """The table with columns of 0 and 1 after its own; `names` of all of them.
+
+    A frame's own stay as they are where they are strings: others beside strings are
+    no names to scikit-learn.
+    """
     container = container_of(X)
     if container == "numpy":
         return np.hstack([X, flags.astype(X.dtype)])
-    values = dict(zip(names, flags.astype(np.float64).T, strict=True))
+    n_own = X.shape[1]
+    values = dict(zip(names[n_own:], flags.astype(np.float64).T, strict=True))
     if container == "pandas":
         import pandas as pd
 
+        if values and not all(isinstance(name, str) for name in X.columns):
+            X = X.set_axis(list(names[:n_own]), axis=1)
         return pd.concat([X, pd.DataFrame(values, index=X.index)], axis=1)
     import polars as pl
 
     return X.with_columns([pl.Series(name, v) for name, v in values.items()])
+
+
+def with_doubles(X: Any) -> Any:
+    """The frame with its floats, if they are narrower, as float64."""
+    if container_of(X) == "pandas":
+        narrow = [d in (np.float16, np.float32) for d in X.dtypes]
+        if not any(narrow):
+            return X
+        wide = {j: X.iloc[:, j].astype(np.float64) for j in np.flatnonzero(narrow)}
+        X = X.copy()
+        for j, column in wide.items():
+            X.isetitem(j, column)
+        return X
+    import polars as pl
+
+    return X.with_columns(pl.col(pl.Float32).cast(pl.Float64))
 
 
 def without_values(X: Any, j: int) -> Any:
@@ -281,44 +318,64 @@ def without_values(X: Any, j: int) -> Any:
     return X
 
 
-def with_cells(
-    X: Any, j: int, missing: np.ndarray, values: np.ndarray, fitted: Any
-) -> Any:
-    """The table with these values in the missing cells (n,) of column j; X stays.
+# What fills a column: its missing cells (n,), their values and the dtype in `fit`.
+Filling = tuple[np.ndarray, np.ndarray, Any]
 
-    Of a column without values, whose dtype tells nothing, the dtype becomes `fitted`.
+
+def with_cells(X: Any, cells: Mapping[int, Filling]) -> Any:
+    """A copy of the table with values in missing cells, by the index of their column.
+
+    Of a column without values, whose dtype tells nothing, the dtype becomes the fitted.
     """
     container = container_of(X)
-    if container == "numpy":
-        X = X.copy()
-        X[missing, j] = values
-        return X
-    if container == "pandas":
-        import pandas as pd
+    if container == "polars":
+        return X.with_columns([_polars_filled(X, j, *c) for j, c in cells.items()])
+    X = X.copy()
+    for j, (missing, values, fitted) in cells.items():
+        if container == "numpy":
+            X[missing, j] = values
+        else:
+            X.isetitem(j, _pandas_filled(X, j, missing, values, fitted))
+    return X
 
-        column = X.iloc[:, j].copy()
-        if values.dtype.kind == "O" and not holds_labels(X, j):
-            column = column.astype(object if fitted is None else fitted)
-        if isinstance(column.dtype, pd.CategoricalDtype):
-            known = list(column.cat.categories)
-            if not set(values) <= set(known):  # as fitted, the levels in their order
-                every = list(getattr(fitted, "categories", np.unique(values)))
-                every += [label for label in known if label not in every]
-                column = column.cat.set_categories(every)
-        filled = pd.Series(_within(values, column.dtype)).astype(column.dtype)
-        column[missing] = filled.array
-        X = X.copy()
-        X.isetitem(j, column)
-        return X
+
+def _pandas_filled(
+    X: Any, j: int, missing: np.ndarray, values: np.ndarray, fitted: Any
+) -> Any:
+    import pandas as pd
+
+    column = X.iloc[:, j].copy()
+    if column.dtype == object and missing.all():
+        filled = pd.Series(_within(values, fitted), index=column.index)
+        return filled if fitted is None else filled.astype(fitted)
+    if values.dtype.kind == "O" and not holds_labels(X, j):
+        column = column.astype(object if fitted is None else fitted)
+    if isinstance(column.dtype, pd.CategoricalDtype):
+        known = list(column.cat.categories)
+        if not set(values) <= set(known):  # as fitted, the levels in their order
+            every = list(getattr(fitted, "categories", np.unique(values)))
+            every += [label for label in known if label not in every]
+            column = column.cat.set_categories(every)
+    column[missing] = (
+        pd.Series(_within(values, column.dtype)).astype(column.dtype).array
+    )
+    return column
+
+
+def _polars_filled(
+    X: Any, j: int, missing: np.ndarray, values: np.ndarray, fitted: Any
+) -> Any:
     import polars as pl
 
     name, dtype, cells = X.columns[j], X.dtypes[j], X.to_series(j).to_list()
     if dtype == pl.Null or (values.dtype.kind == "O" and not holds_labels(X, j)):
         dtype = fitted
-    values = _within(values, dtype)
-    for i, value in zip(np.flatnonzero(missing), values.tolist(), strict=True):
+    listed = _within(values, dtype).tolist()
+    if isinstance(dtype, pl.Decimal):
+        listed = [Decimal(f"{value:.{dtype.scale}f}") for value in listed]
+    for i, value in zip(np.flatnonzero(missing), listed, strict=True):
         cells[i] = value
-    return X.with_columns(pl.Series(name, cells, dtype=dtype))
+    return pl.Series(name, cells, dtype=dtype)
 
 
 def _array(values: list[np.ndarray], columns: Sequence[FrameColumn]) -> np.ndarray:

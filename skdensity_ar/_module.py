@@ -109,9 +109,12 @@ class DensityModule(nn.Module):
 
     def of_column(self, params: Tensor, d: int) -> tuple[Conditional, Tensor]:
         """The conditional of column d, and its parameters (..., n, 1, P_d)."""
-        ends = list(accumulate(self.network.n_params))
-        begin = ends[d] - self.network.n_params[d]
-        return self._column_conditionals()[d], params[..., None, begin : ends[d]]
+        return self.by_column(params)[d]
+
+    def by_column(self, params: Tensor) -> list[tuple[Conditional, Tensor]]:
+        """The same of all columns."""
+        parts = params.unsqueeze(-2).split(self.network.n_params, -1)
+        return list(zip(self._column_conditionals(), parts, strict=True))
 
     def _log_conditionals(
         self, x: Tensor, context: Tensor | None, noise: tuple[Tensor, ...] = ()
@@ -119,7 +122,8 @@ class DensityModule(nn.Module):
         """log p_e(z_d | z_<d), (members, n, D), and the log-Jacobian of z."""
         z, log_jacobian = x, x.new_zeros(())
         if self.residuals is not None:
-            z, log_jacobian = self.residuals(x), -self.residuals.log_det.unsqueeze(-1)
+            z = self.residuals(x, context)
+            log_jacobian = -self.residuals.log_det.unsqueeze(-1)
         u = self.encode(z)
         if noise and self.input_dropout:
             seen, *rest = noise
@@ -173,7 +177,7 @@ class DensityModule(nn.Module):
         Whatever stands in column d is not looked at.
         """
         x = x.index_fill(-1, torch.tensor([d], device=x.device), 0.0)
-        z = x if self.residuals is None else self.residuals(x)
+        z = x if self.residuals is None else self.residuals(x, context)
         params = self.network(self.encode(z), context)
         log_p = self.log_conditionals(params, z).double()
         if self.residuals is not None:
@@ -185,9 +189,11 @@ class DensityModule(nn.Module):
         conditionals = [self._column_conditionals(e)[d] for e in members]
         _, params = self.of_column(params, d)
         of_x = (conditionals, params.double(), weights)
-        if self.residuals is None or not self.residuals.B[:, d].any():
+        if self.residuals is None or not any(row[d] for row in self.residuals.moved):
             return Predictive(*of_x)
-        shift = torch.stack([self.residuals.predicted(x, e, d) for e in members])
+        shift = torch.stack(
+            [self.residuals.predicted(x, e, d, context) for e in members]
+        )
         scale = self.residuals.s[:, None, [d]].double().expand_as(weights)
         return Predictive(*of_x, shift.double().unsqueeze(-1), scale)
 
@@ -256,7 +262,9 @@ class DensityModule(nn.Module):
                 return x_d
 
             walk(n, context, visit)
-            return x.T if self.residuals is None else self.residuals.inverse(x.T, e)
+            if self.residuals is None:
+                return x.T
+            return self.residuals.inverse(x.T, e, context)
 
         return draw
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import numbers
 from collections.abc import Hashable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import date, timedelta
+from numbers import Integral, Real
 from typing import Any
 
 import numpy as np
@@ -29,6 +29,7 @@ from skdensity_ar._frames import (
     concatenate,
     container_of,
     first_not_finite,
+    is_missing,
     unknown_column,
 )
 
@@ -192,17 +193,15 @@ def check_context(C: Any, n: int, names: Sequence[Hashable] | None = None) -> An
     ValueError, TypeError
         For another shape, other columns, or dates.
     """
+    if np.ma.isMaskedArray(C):
+        raise TypeError(
+            "context is a numpy masked array, whose mask would be dropped silently; "
+            "fill or drop the masked cells first."
+        )
     if hasattr(C, "to_frame"):  # a series
         C = C.to_frame()
     if not _is_frame(C):
-        C = np.asarray(C)
-        C = C[:, None] if C.ndim == 1 else C
-        if C.dtype.kind not in "biufOUS":
-            raise TypeError(
-                f"context has dtype {C.dtype}; convert it to numbers, dates to days "
-                "since a reference date."
-            )
-        C = C.astype(np.float64 if C.dtype.kind in "biuf" else object)
+        C = _context_array(C)
     if len(C.shape) != 2 or C.shape[0] != n or C.shape[1] == 0:
         raise ValueError(
             f"context has shape {tuple(C.shape)}; it must be a table of {n} rows, one "
@@ -222,6 +221,43 @@ def check_context(C: Any, n: int, names: Sequence[Hashable] | None = None) -> An
             f"{list(names)}, in this order."
         )
     return C
+
+
+def _context_array(C: Any) -> np.ndarray:
+    """Numbers as float64, or labels as objects, of an array-like (n, n_columns)."""
+    # Of a list with numbers and labels numpy would make labels of all.
+    C = np.asarray(C, dtype=object if isinstance(C, (list, tuple)) else None)
+    C = C[:, None] if C.ndim == 1 else C
+    if C.dtype.kind not in "biufOUS":
+        raise TypeError(
+            f"context has dtype {C.dtype}; convert it to numbers, dates to days since "
+            "a reference date."
+        )
+    if C.dtype.kind in "biuf":
+        return C.astype(np.float64)
+    if C.dtype.kind != "O" or C.ndim != 2:
+        return C.astype(object)
+    numbers: list[int] = []
+    labels: list[int] = []
+    for j, column in enumerate(C.T):
+        there = [v for v in column if not is_missing(v)]
+        others = [v for v in there if not isinstance(v, (Real, np.bool_))]
+        (labels if others else numbers).append(j)
+        for v in there if others else ():
+            if not isinstance(v, (str, bytes)):
+                raise TypeError(
+                    f"context: column {j} holds {v!r} of type {type(v).__name__}; a "
+                    "column of contexts holds numbers, or strings as labels."
+                )
+    if numbers and labels:
+        raise TypeError(
+            f"context: the columns {numbers} hold numbers, {labels} labels, which an "
+            "array does not tell apart; pass a pandas or polars frame."
+        )
+    if labels:
+        return C
+    cells = [[np.nan if is_missing(v) else float(v) for v in row] for row in C]
+    return np.array(cells, dtype=np.float64).reshape(C.shape)
 
 
 def _refuse_missing(C: Any) -> None:
@@ -267,7 +303,8 @@ def weighted_mean(values: np.ndarray, sample_weight: Any) -> float:
     """Mean of values (n,), of which those of weight 0 may be infinite."""
     weights = check_weights(sample_weight, len(values))
     counts = weights > 0.0
-    return float(np.average(values[counts], weights=weights[counts]))
+    weights = weights[counts] / weights.max()  # the sum of large ones is infinite
+    return float(np.average(values[counts], weights=weights))
 
 
 def _sequences(X: Any) -> list[Any]:
@@ -299,7 +336,7 @@ def _sequences(X: Any) -> list[Any]:
 def _without_padding(sequence: np.ndarray) -> np.ndarray:
     """A sequence (n_timesteps, n_features) without the rows of NaN at its end."""
     if sequence.dtype.kind == "O":
-        missing = np.array([[v is None or v != v for v in row] for row in sequence])
+        missing = np.array([[is_missing(v) for v in row] for row in sequence])
     elif sequence.dtype.kind == "f":
         missing = np.isnan(sequence)
     else:
@@ -413,7 +450,7 @@ def check_columns(columns: Any, names: Sequence[Hashable], parameter: str) -> li
     ValueError
         For a column that is not there; names those that are.
     """
-    single = isinstance(columns, (str, numbers.Integral))
+    single = isinstance(columns, (str, Integral))
     if single or not isinstance(columns, Iterable):
         columns = [columns]
     columns, indices = list(columns), []
@@ -427,18 +464,19 @@ def check_columns(columns: Any, names: Sequence[Hashable], parameter: str) -> li
     return indices
 
 
-def check_count(count: Any, parameter: str) -> int:
+def check_count(count: Any, parameter: str, least: int = 1) -> int:
     """How many of something to draw or to show.
 
     Raises
     ------
     TypeError, ValueError
-        For anything but an integer of at least 1.
+        For anything but an integer of at least that many.
     """
-    if isinstance(count, (bool, np.bool_)) or not isinstance(count, numbers.Integral):
-        raise TypeError(f"{parameter} must be an integer >= 1, got {count!r}.")
-    if count < 1:
-        raise ValueError(f"{parameter} must be an integer >= 1, got {count!r}.")
+    problem = f"{parameter} must be an integer >= {least}, got {count!r}."
+    if isinstance(count, (bool, np.bool_)) or not isinstance(count, Integral):
+        raise TypeError(problem)
+    if count < least:
+        raise ValueError(problem)
     return int(count)
 
 

@@ -658,6 +658,8 @@ def twin_params(
         made = isinstance(network, MADE)
         params = reference.made_params if made else reference.eonade_params
         shared["n_direct"] = network.n_direct
+        if made:
+            shared["first"] = network.first_degree
         return params(u, ordering, layers, w.get("V"), w["c"], w.get("A"), **shared)
     return reference.nade_params(
         u,

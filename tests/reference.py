@@ -139,12 +139,16 @@ def tied_nade_log_mass(
 
 
 def made_degrees(
-    ordering: Sequence[int], widths: Sequence[int], hidden_layer_sizes: Sequence[int]
+    ordering: Sequence[int],
+    widths: Sequence[int],
+    hidden_layer_sizes: Sequence[int],
+    first: int = 1,
 ) -> tuple[list[int], list[list[int]]]:
     """Degrees of the input (or output) units, and m(k) of every hidden layer.
 
     A unit of the column visited at position t has degree t + 1. Hidden degrees run
-    evenly over 1 … D-1, in rising order (the paper draws them from these).
+    evenly over 1 … D-1, in rising order (the paper draws them from these), or from
+    `first` on.
     """
     D = len(ordering)
     of_units = []
@@ -152,7 +156,7 @@ def made_degrees(
         position = list(ordering).index(d)
         of_units += [position + 1] * widths[d]
     hidden = [
-        [1 + (k * max(D - 1, 1)) // size for k in range(size)]
+        [first + (k * max(D - first, 1)) // size for k in range(size)]
         for size in hidden_layer_sizes
     ]
     return of_units, hidden
@@ -215,6 +219,7 @@ def made_params(
     context: Array | None = None,
     C: Array | None = None,
     C_hidden: Array | None = None,
+    first: int = 1,
 ) -> list[Array]:
     """Parameters of every column.
 
@@ -223,10 +228,11 @@ def made_params(
 
     u_direct are the first `n_direct` inputs of each column.
     A context adds C context to c and, where it goes there, C_hidden context to b¹.
+    Hidden degrees begin with `first`.
     """
     layers, c = _with_context(layers, c, context, C, C_hidden)
     sizes = [W.shape[0] for W, _ in layers]
-    m_in, m_hidden = made_degrees(ordering, n_inputs, sizes)
+    m_in, m_hidden = made_degrees(ordering, n_inputs, sizes, first)
     m_out, _ = made_degrees(ordering, n_params, ())
     out = c.copy()
     if A is not None:

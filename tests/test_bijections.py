@@ -5,7 +5,7 @@ import pandas as pd
 import polars as pl
 import pytest
 import sklearn
-from scipy.stats import multivariate_normal
+from scipy.stats import multivariate_normal, norm
 from sklearn.base import clone
 from sklearn.compose import (
     ColumnTransformer,
@@ -14,6 +14,7 @@ from sklearn.compose import (
 )
 from sklearn.decomposition import PCA
 from sklearn.mixture import GaussianMixture
+from sklearn.neighbors import KernelDensity
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import (
     FunctionTransformer,
@@ -174,6 +175,86 @@ def test_what_is_no_bijection_is_refused_and_leaves_nothing(transformer, message
     with pytest.raises(ValueError, match=message):
         density.fit(rows())
     assert not hasattr(density, "transformer_")
+
+
+@pytest.mark.filterwarnings("ignore::RuntimeWarning", "ignore:The optimal lambda")
+@pytest.mark.parametrize("seed", range(4))
+def test_a_power_that_makes_all_rows_one_is_refused(seed):
+    X = 1e5 + np.random.default_rng(seed).normal(size=(300, 1))
+    density = TransformedDensity(PowerTransformer("box-cox"), GaussianMixture())
+    with pytest.raises(ValueError, match="PowerTransformer loses the column 0: of"):
+        density.fit(X)
+    scaled = make_pipeline(StandardScaler(), PowerTransformer())
+    density = TransformedDensity(scaled, GaussianMixture()).fit(X)
+    assert density.score(X) == pytest.approx(norm.logpdf(X - 1e5).mean(), abs=0.1)
+
+
+def test_whitened_columns_near_no_number_are_refused():
+    """scikit-learn divides by no less than 2e-16, and multiplies by what there is."""
+    X = 1e-18 * rows()
+    for unit in (1.0, 1e18):
+        density = TransformedDensity(PCA(whiten=True), GaussianMixture())
+        if unit == 1.0:
+            with pytest.raises(ValueError, match="PCA loses the column"):
+                density.fit(X)
+        else:
+            density.fit(unit * X)
+
+
+@pytest.mark.parametrize("container", [np.asarray, pd.DataFrame])
+def test_narrow_floats_are_transformed_as_wide_ones(container):
+    X = (1e4 + rows()).astype(np.float32)
+    density = TransformedDensity(PCA(), GaussianMixture(random_state=0))
+    expected = density.fit(X.astype(np.float64)).score(X.astype(np.float64))
+    given = container(X)
+    assert density.fit(given).score(given) == pytest.approx(expected, abs=1e-9)
+    if container is pd.DataFrame:
+        assert set(density.sample(3, random_state=0).dtypes) == {np.dtype("float32")}
+
+
+NO_NUMBERS = [
+    (np.ma.array(np.ones((40, 2)), mask=False), "masked array"),
+    (np.ones((40, 2)).astype(str), "array of strings"),
+    (np.ones((40, 2)).astype("datetime64[s]"), "dates or durations"),
+    (
+        pd.DataFrame({"a": np.ones(40), "when": pd.date_range("2020", periods=40)}),
+        "Column 'when' has dtype datetime",
+    ),
+]
+
+
+@pytest.mark.parametrize(("X", "message"), NO_NUMBERS)
+def test_what_holds_no_numbers_is_refused(X, message):
+    with pytest.raises((TypeError, ValueError), match=message):
+        TransformedDensity(None, GaussianMixture()).fit(X)
+
+
+@pytest.mark.parametrize("output", ["pandas", "polars"])
+def test_arrays_stay_arrays_whatever_scikit_learn_is_set_to(output):
+    density = TransformedDensity(None, GaussianMixture(random_state=0))
+    expected = density.fit(rows()).score_samples(rows())
+    with sklearn.config_context(transform_output=output):
+        found = density.fit(rows()).score_samples(rows())
+        assert isinstance(density.sample(2), np.ndarray)
+    np.testing.assert_array_equal(found, expected)
+
+
+def test_a_density_that_does_not_draw_says_so():
+    with pytest.raises(NotImplementedError, match="does not draw rows, which Trans"):
+        TransformedDensity(None, KernelDensity(kernel="epanechnikov")).fit(rows())
+
+
+def test_validation_rows_of_another_name_are_transformed():
+    X, held = rows(60) * 100.0 + 1e4, rows(20) * 100.0 + 1e4
+    density = MADEDensity(max_iter=2, n_orderings=1, random_state=0)
+    with sklearn.config_context(enable_metadata_routing=True):
+        plain = TransformedDensity(None, clone(density).set_fit_request(X_val=True))
+        other = TransformedDensity(None, clone(density).set_fit_request(X_val="held"))
+        expected = plain.fit(X, X_val=held).estimator_.validation_scores_
+        assert other.fit(X, held=held).estimator_.validation_scores_ == expected
+        asks = TransformedDensity(None, clone(density).set_fit_request(context="c"))
+        with pytest.raises(ValueError, match="asks its density of rows alone"):
+            asks.fit(X, c=X[:, 0])
 
 
 @pytest.mark.filterwarnings("ignore:.* does not reach all values")
@@ -459,3 +540,13 @@ CHECKED = TransformedDensity(
 def test_check_estimator(estimator, check, monkeypatch):
     monkeypatch.setenv("SCIPY_ARRAY_API", "1")
     check(estimator)
+
+
+def test_labels_are_named_only_where_they_are_the_trouble():
+    X = pd.DataFrame({"label": ["a", "b"] * 20, "x": np.linspace(-1.0, 1.0, 40)})
+    power = make_column_transformer(
+        (PowerTransformer("box-cox"), ["x"]), remainder="passthrough"
+    )
+    with pytest.raises(ValueError, match="strictly positive") as raised:
+        TransformedDensity(power, MADEDensity()).fit(X)
+    assert "label" not in str(raised.value)

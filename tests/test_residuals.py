@@ -61,6 +61,23 @@ def test_the_inverse_gives_the_rows_back():
         assert torch.allclose(residuals.inverse(z[e], e), x, rtol=1e-9, atol=1e-9)
 
 
+def test_a_context_predicts_as_a_column_before_all_others():
+    x = torch.tensor(collinear(2000))
+    ordering = torch.tensor([[0, 1, 2], [2, 1, 0]])
+    context = torch.stack([x[:, 3], x[:, 3].sin()], -1)
+    before = fit_residuals(x, range(4), torch.tensor([[3, 0, 1, 2]]), FLOORS)
+    residuals = fit_residuals(x[:, :3], range(3), ordering, FLOORS, context, [0])
+    assert residuals.moved == [[False, True, False], [True, False, False]]
+    z = residuals(x[:, :3], context)
+    torch.testing.assert_close(z[0, :, 1], before(x)[0, :, 1])
+    assert not residuals.C[..., 1].any()  # no value itself
+    own = torch.stack([context, context.flip(0)])
+    assert torch.equal(residuals(x[:, :3], own)[0], z[0])
+    for e in range(2):
+        assert torch.allclose(residuals.inverse(z[e], e, context), x[:, :3])
+    assert fit_residuals(x[:, :3], range(3), ordering, FLOORS) is None
+
+
 def test_gaussian_columns_start_at_their_gaussian():
     """Before training, columns on a plane score as the Gaussian that they are."""
     X = collinear(4000)

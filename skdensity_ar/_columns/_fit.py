@@ -193,7 +193,16 @@ def _asked(
 
 def _by_column(given: Mapping, parameter: str, names: list[Hashable]) -> dict[int, Any]:
     """The entries of a parameter by the positions of the columns that it names."""
-    return {column_index(key, names, parameter): value for key, value in given.items()}
+    by_index: dict[int, Any] = {}
+    for key, value in given.items():
+        j = column_index(key, names, parameter)
+        if j in by_index:
+            raise ValueError(
+                f"{parameter} names the column {names[j]!r} twice, by its name and by "
+                f"its index {j}; name it once."
+            )
+        by_index[j] = value
+    return by_index
 
 
 def _interval(pair: Any, name: Hashable) -> OpenInterval:
@@ -284,6 +293,11 @@ def _fit_category(conditional, values, name, asked, levels, counts) -> Column:
         index = encoder.fit_transform(column.read(values)[:, None])[:, 0].astype(int)
     except TypeError as error:
         types = sorted({type(v).__name__ for v in values})
+        if len(types) == 1:
+            raise TypeError(
+                f"Column {name!r} holds values of type {types[0]}, such as "
+                f"{values[0]!r}, which are no labels; make them strings or numbers."
+            ) from error
         raise TypeError(
             f"Column {name!r} holds labels of several types, {types}; make them one, "
             f"for example by X[{name!r}].astype(str)."
@@ -366,18 +380,19 @@ def _integer_center_and_scale(k: np.ndarray, counts: Counts) -> tuple[float, flo
 
 def _fit_real(conditional, values, name, asked, levels, counts) -> Column:
     numbers = as_numbers(values, name)
-    if numbers.min() == numbers.max():
-        return ConstantColumn(name, PointMass, value=float(numbers[0]))
     interval, atoms = asked.interval or OpenInterval(), asked.atoms
     column = RealColumn(name, conditional, interval=interval, atoms=atoms)
     is_other = ~is_any_of(values, atoms)
     others = numbers[is_other]
+    column.check_inside(others)
+    if numbers.min() == numbers.max():
+        return ConstantColumn(name, PointMass, value=float(numbers[0]))
     if len(others) == 0:
         raise ValueError(
-            f"All values of column {name!r} are among its atoms {list(atoms)}; "
-            f"conditional={{{name!r}: 'categorical'}} is for such a column."
+            f"All values of column {name!r} are among its atoms {list(atoms)}; leave "
+            f"it out of atoms and set conditional={{{name!r}: 'ordinal'}}, which gives "
+            "every value of a column its mass."
         )
-    column.check_inside(others)
     column.grid = _grid(values[is_other] if values.dtype.kind == "f" else others)
     others = counts.of(is_other).repeated(others)
     y = interval.to_line(others)

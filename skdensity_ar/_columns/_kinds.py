@@ -291,4 +291,16 @@ class LabelColumn(CategoryColumn):
     reads_labels = True
 
     def read(self, values: np.ndarray) -> np.ndarray:
-        return values.astype(object)
+        values = values.astype(object)
+        if self.encoder is None:
+            return values
+        # As labels that no row had they would score, only low.
+        known = self.encoder.categories_[0][0]
+        wrong = [v for v in values if isinstance(v, str) != isinstance(known, str)]
+        if wrong:
+            raise ValueError(
+                f"Column {self.name!r} holds {wrong[0]!r} of type "
+                f"{type(wrong[0]).__name__}, but was fitted with labels such as "
+                f"{known!r} of type {type(known).__name__}; convert it to these."
+            )
+        return values

@@ -15,9 +15,12 @@ def repetitions(weights: np.ndarray) -> np.ndarray:
     Of weights that are no whole numbers n indices in all, in proportion: what counts
     little may not be among them.
     """
-    n, ends = len(weights), np.cumsum(weights)
+    n, largest = len(weights), weights.max()
+    shares = np.cumsum(weights / largest)  # of large ones the sum is infinite
     whole = bool((weights == np.floor(weights)).all())
-    if not whole or ends[-1] > max(_MOST_ROWS, _MOST_TIMES * n):
-        ends = np.floor(ends * (n / ends[-1]) + 0.5)
+    if whole and shares[-1] <= max(_MOST_ROWS, _MOST_TIMES * n) / largest:
+        ends = np.cumsum(weights)
+    else:
+        ends = np.floor(shares * (n / shares[-1]) + 0.5)
     times = np.diff(ends, prepend=0.0)
     return np.repeat(np.arange(n), times.astype(np.int64))

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from abc import ABCMeta, abstractmethod
+from copy import copy
+from inspect import signature
 from typing import Any
 
 import sklearn
@@ -22,6 +24,7 @@ class AroundDensity(BaseEstimator, metaclass=ABCMeta):
     """
 
     estimator: Any
+    estimator_: Any
 
     @abstractmethod
     def _default(self) -> Any:
@@ -30,16 +33,31 @@ class AroundDensity(BaseEstimator, metaclass=ABCMeta):
     def _unfitted(self) -> Any:
         return self._default() if self.estimator is None else clone(self.estimator)
 
-    def _fitted(self, X: Any, fit_params: dict[str, Any]) -> Any:
-        """Fit the density to X."""
+    def _routed(self, fit_params: dict[str, Any]) -> dict[str, Any]:
+        """Return what the density's `fit` gets, by its own names."""
+        if sklearn.get_config()["enable_metadata_routing"]:
+            fit_params = process_routing(self, "fit", **fit_params).estimator.fit
         if fit_params.get("context") is not None:
             raise ValueError(
                 f"{type(self).__name__} asks its density of rows alone, so context is "
                 "not for it; the density's own methods take contexts."
             )
-        if sklearn.get_config()["enable_metadata_routing"]:
-            fit_params = process_routing(self, "fit", **fit_params).estimator.fit
-        return self._unfitted().fit(X, **fit_params)
+        return dict(fit_params)
+
+    def _draws(self, n: int, seed: Any) -> Any:
+        """Let the fitted density draw n rows."""
+        density = self.estimator_
+        try:
+            if "random_state" in signature(density.sample).parameters:
+                return density.sample(n, random_state=seed)
+            # GaussianMixture draws by a parameter, and returns components as well.
+            drawn = copy(density).set_params(random_state=seed).sample(n)
+        except NotImplementedError as error:
+            raise NotImplementedError(
+                f"{density!r} does not draw rows, which {type(self).__name__} needs "
+                "here; KernelDensity does with kernel='gaussian' or 'tophat'."
+            ) from error
+        return drawn[0] if isinstance(drawn, tuple) else drawn
 
     def get_metadata_routing(self) -> MetadataRouter:
         """Say which metadata reach the density.

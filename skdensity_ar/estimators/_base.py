@@ -45,7 +45,7 @@ from skdensity_ar.estimators._build import (
     with_predictions,
 )
 from skdensity_ar.estimators._context import Context, fit_context
-from skdensity_ar.estimators._data import Data, Given
+from skdensity_ar.estimators._data import Data, Given, Size
 from skdensity_ar.estimators._monitor import FitMonitor
 from skdensity_ar.networks import ACTIVATIONS, NADE, EoNADE, Network
 
@@ -177,7 +177,7 @@ class BaseAutoregressiveDensity(
         """
 
     @abstractmethod
-    def _auto_orderings(self, columns: Columns, n_rows: int) -> int:
+    def _auto_orderings(self, size: Size) -> int:
         """Say what n_orderings="auto" stands for."""
 
     def _n_networks(self, n_orderings: int) -> int:
@@ -185,21 +185,19 @@ class BaseAutoregressiveDensity(
         return n_orderings
 
     @abstractmethod
-    def _auto_epochs(self, columns: Columns, n_rows: int) -> int:
+    def _auto_epochs(self, size: Size) -> int:
         """Say what max_iter="auto" stands for, where that is not too much work."""
 
     @abstractmethod
-    def _auto_components(self, columns: Columns, n_rows: int) -> int:
+    def _auto_components(self, size: Size) -> int:
         """Say what n_components="auto" stands for."""
 
     @abstractmethod
-    def _auto_frequencies(self, columns: Columns, n_rows: int) -> int:
+    def _auto_frequencies(self, size: Size) -> int:
         """Say what n_frequencies="auto" stands for."""
 
     @abstractmethod
-    def _auto_dropout(
-        self, columns: Columns, n_rows: int, n_members: int
-    ) -> float | list[float]:
+    def _auto_dropout(self, size: Size, n_members: int) -> float | list[float]:
         """Say what dropout="auto" stands for, for all members or each."""
 
     @abstractmethod
@@ -256,12 +254,14 @@ class BaseAutoregressiveDensity(
             X, sample_weight, context, reset=not warm, columns=known, context=fitted
         )
         columns = known or self._fit_columns(given.X, given.row_weights)
-        outside = self._fitted_context(given, columns, warm)
+        counted, counted_lengths = given.repeated()
+        n_rows = len(np.arange(given.X.shape[0])[counted])
+        size = Size(columns, n_rows, given.n_context)
+        outside = self._fitted_context(given, size, warm)
         device = resolve_device(self.device)
         data = self._data(given, columns, outside, device)
-        counted, counted_lengths = given.repeated()
         n_train, start = data.n, data.x[counted]
-        n_rows = len(start)
+        of_start = None if data.context is None else data.context[counted]
         if X_val is not None:
             held = self._given(
                 X_val,
@@ -282,18 +282,16 @@ class BaseAutoregressiveDensity(
             columns.check_constants(start.cpu().numpy(), "X")
             module = copy.deepcopy(self.module_).to(device)
             n_orderings = len(module.network.ordering)
-            dropout = self._dropout(columns, n_rows, n_orderings)
+            dropout = self._dropout(size, n_orderings)
             module.set_dropout(dropout, self.input_dropout)
         else:
-            n_context = {} if outside is None else {"n_context": outside.n_inputs}
-            module = self._make_module(
-                columns, start, counted_lengths, generator, **n_context
-            )
+            first = Data(start, counted_lengths, None, of_start, data.linear)
+            module = self._make_module(size, first, generator)
         if self._is_agnostic:
             module.has_missing = bool(data.x.isnan().any())
         examples = self._examples(module, data, n_train, generator)
 
-        n_epochs = self._n_epochs(columns, n_rows, examples)
+        n_epochs = self._n_epochs(size, examples)
         asked = copy.deepcopy(self._of_columns())
 
         def attributes(history: History) -> dict[str, Any]:
@@ -368,9 +366,7 @@ class BaseAutoregressiveDensity(
             C = check_context(C, n) if context is None else context.read(C, n)
         return Given(table, lengths, weights, C).without_weightless()
 
-    def _fitted_context(
-        self, given: Given, columns: Columns, warm: bool
-    ) -> Context | None:
+    def _fitted_context(self, given: Given, size: Size, warm: bool) -> Context | None:
         """Return the context of the last `fit`, or learn one."""
         if warm:
             if (self.context_ is None) != (given.context is None):
@@ -385,7 +381,8 @@ class BaseAutoregressiveDensity(
         return fit_context(
             given.context,
             handle_unknown=self.handle_unknown,
-            n_frequencies=self._frequencies(columns, given.context.shape[0]),
+            max_categories=self.max_categories,
+            n_frequencies=self._frequencies(size),
             weights=given.row_weights,
         )
 
@@ -398,16 +395,16 @@ class BaseAutoregressiveDensity(
     ) -> Data:
         dtype = getattr(torch, self.dtype)
         codes = columns.transform(given.X, with_missing=self._takes_missing)
-        encoded = None
-        if context is not None:
-            encoded = context.encode(given.context).to(device, dtype)
         x = torch.as_tensor(codes, dtype=dtype, device=device)
-        return Data(x, given.lengths, given.weights, encoded)
+        if context is None:
+            return Data(x, given.lengths, given.weights, None)
+        encoded = context.encode(given.context).to(device, dtype)
+        return Data(x, given.lengths, given.weights, encoded, context.linear)
 
-    def _n_epochs(self, columns: Columns, n_rows: int, examples: Examples) -> int:
+    def _n_epochs(self, size: Size, examples: Examples) -> int:
         if self.max_iter != "auto":
             return self.max_iter
-        n = self._auto_epochs(columns, n_rows)
+        n = self._auto_epochs(size)
         if self._is_agnostic:
             n *= _AGNOSTIC_EPOCHS
         n_members, n_train = examples.train_index.shape
@@ -490,18 +487,14 @@ class BaseAutoregressiveDensity(
         columns.warn_of_constants()
         return columns
 
-    def _make_module(
-        self,
-        columns: Columns,
-        x: Tensor,
-        lengths: np.ndarray | None,
-        generator: torch.Generator,
-        **network: Any,
-    ) -> Any:
-        """Make the module that trains on the rows x, with that of its network."""
-        orderings = self._orderings(columns, len(x), generator)
-        blocks = self._blocks(columns, len(x), x.device)
-        network["dropout"] = self._dropout(columns, len(x), len(orderings))
+    def _make_module(self, size: Size, data: Data, generator: torch.Generator) -> Any:
+        """Make the module that trains on such data, each row as often as it counts."""
+        x, context = data.x, data.context
+        columns, orderings = size.columns, self._orderings(size, generator)
+        blocks = self._blocks(size, x.device)
+        network: dict[str, Any] = {"dropout": self._dropout(size, len(orderings))}
+        if context is not None:
+            network |= {"n_context": context.shape[1], "context_as_input": True}
         if self._is_agnostic:
             gaussians = fit_gaussians(x, mixture_columns(blocks))
             if gaussians.columns:
@@ -512,11 +505,14 @@ class BaseAutoregressiveDensity(
             )
             return AgnosticModule(made, blocks, gaussians)
         floors = np.array([c.spec.scale_floor for c in columns.columns])
-        whole = x[~x.isnan().any(-1)]
-        residuals = fit_residuals(whole, columns.linear, orderings, floors)
+        complete = ~x.isnan().any(-1)
+        whole, outside = x[complete], None if context is None else context[complete]
+        residuals = fit_residuals(
+            whole, columns.linear, orderings, floors, outside, data.linear
+        )
         x = filled(x, generator)
         if residuals is not None:
-            x, s = residuals(whole), residuals.s
+            x, s = residuals(whole, outside), residuals.s
             blocks = [(c.divided(s[:, columns]), columns) for c, columns in blocks]
         made, blocks = self._started(
             self._make_network, blocks, orderings, x, generator, **network
@@ -525,31 +521,26 @@ class BaseAutoregressiveDensity(
         return kind(made, blocks, residuals, self.input_dropout)
 
     def _blocks(
-        self, columns: Columns, n_rows: int, device: torch.device
+        self, size: Size, device: torch.device
     ) -> list[tuple[Conditional, list[int]]]:
         K: Any = getattr(self, "n_components", "auto")
-        K = self._auto_components(columns, n_rows) if K == "auto" else K
-        return conditional_blocks(
-            columns, K, self._frequencies(columns, n_rows), device
-        )
+        K = self._auto_components(size) if K == "auto" else K
+        return conditional_blocks(size.columns, K, self._frequencies(size), device)
 
-    def _frequencies(self, columns: Columns, n_rows: int) -> int:
+    def _frequencies(self, size: Size) -> int:
         F: Any = getattr(self, "n_frequencies", "auto")
-        return self._auto_frequencies(columns, n_rows) if F == "auto" else F
+        return self._auto_frequencies(size) if F == "auto" else F
 
-    def _dropout(
-        self, columns: Columns, n_rows: int, n_orderings: int
-    ) -> float | list[float]:
+    def _dropout(self, size: Size, n_orderings: int) -> float | list[float]:
         if self.dropout != "auto":
             return float(self.dropout)
-        return self._auto_dropout(columns, n_rows, self._n_networks(n_orderings))
+        return self._auto_dropout(size, self._n_networks(n_orderings))
 
-    def _orderings(
-        self, columns: Columns, n_rows: int, generator: torch.Generator
-    ) -> Tensor:
+    def _orderings(self, size: Size, generator: torch.Generator) -> Tensor:
         n = self.n_orderings
-        n = self._auto_orderings(columns, n_rows) if n == "auto" else n
-        return make_orderings(self.ordering, n, len(columns.columns), generator)
+        n = self._auto_orderings(size) if n == "auto" else n
+        n_columns = len(size.columns.columns)
+        return make_orderings(self.ordering, n, n_columns, generator)
 
     def _started(
         self,

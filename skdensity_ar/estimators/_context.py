@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -10,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from skdensity_ar._columns import Columns, fit_columns
+from skdensity_ar._columns import Columns, ConstantColumn, fit_columns
 from skdensity_ar._validation import check_context
 from skdensity_ar.conditionals import Conditional
 from skdensity_ar.estimators._build import conditional_blocks
@@ -35,6 +36,18 @@ class Context:
     def n_inputs(self) -> int:
         """Inputs of a network."""
         return sum(c.n_inputs * len(columns) for c, columns in self.blocks)
+
+    @property
+    def linear(self) -> list[int]:
+        """Those that are values themselves, or labels, and not waves of a value."""
+        places: list[int] = []
+        begin = 0
+        for c, columns in self.blocks:
+            n_direct = c.n_inputs if c.n_direct is None else c.n_direct
+            for _ in columns:
+                places += range(begin, begin + n_direct)
+                begin += c.n_inputs
+        return places
 
     def read(self, C: Any, n: int) -> Any:
         """Check a table of n contexts."""
@@ -62,6 +75,7 @@ def fit_context(
     C: Any,
     *,
     handle_unknown: str,
+    max_categories: int | None,
     n_frequencies: int,
     weights: np.ndarray | None = None,
 ) -> Context:
@@ -71,14 +85,29 @@ def fit_context(
     as `handle_unknown` says.
     """
     try:
-        columns = fit_columns(
-            C,
-            conditional="auto",
-            numeric="gaussian_mixture",
-            handle_unknown=handle_unknown,
-            weights=weights,
-        )
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            columns = fit_columns(
+                C,
+                conditional="auto",
+                numeric="gaussian_mixture",
+                handle_unknown=handle_unknown,
+                max_categories=max_categories,
+                weights=weights,
+            )
     except (ValueError, TypeError) as error:
         raise type(error)(_of_context(error)) from error
+    for warning in caught:
+        text = f"context: {warning.message}"
+        warnings.warn(text, warning.category, stacklevel=2)
+    constant = [c.name for c in columns.columns if isinstance(c, ConstantColumn)]
+    if constant:
+        warnings.warn(
+            f"context: the columns {constant} are constant, so nothing is learnt from "
+            "them, and whatever they hold when scoring changes nothing. Drop them to "
+            "be rid of this warning.",
+            UserWarning,
+            stacklevel=2,
+        )
     blocks = conditional_blocks(columns, 1, n_frequencies, torch.device("cpu"))
     return Context(columns, blocks)

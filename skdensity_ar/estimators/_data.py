@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -9,8 +10,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from skdensity_ar._columns import repetitions
+from skdensity_ar._columns import Columns, repetitions
 from skdensity_ar._frames import take_rows
+
+# Sums of so small and so large weights are numbers in float32.
+_RELATIVE = 1e-30, 1e30
 
 
 @dataclass
@@ -46,6 +50,11 @@ class Given:
         )
 
     @property
+    def n_context(self) -> int:
+        """Columns of the context."""
+        return 0 if self.context is None else self.context.shape[1]
+
+    @property
     def row_weights(self) -> np.ndarray | None:
         """How often each row counts: a frame as often as its sequence."""
         if self.weights is None or self.lengths is None:
@@ -67,6 +76,40 @@ class Given:
         return np.repeat(ends[index] - np.cumsum(n), n) + np.arange(n.sum())
 
 
+def relative_weights(weights: np.ndarray, n_train: int) -> np.ndarray:
+    """Weights (n,) > 0 as float32 holds them: of mean 1, those after n_train as well.
+
+    What counts least still counts: a mean over such examples alone exists.
+    """
+    parts = [part / part.max() for part in np.split(weights, [n_train]) if len(part)]
+    relative = np.concatenate([part / part.mean() for part in parts])
+    return np.clip(relative, *_RELATIVE)
+
+
+@dataclass(frozen=True)
+class Size:
+    """What "auto" parameters follow.
+
+    Attributes
+    ----------
+    columns : Columns
+        Of X.
+    n_rows : int
+        Rows of X, each as often as it counts.
+    n_context : int
+        Columns of the context.
+    """
+
+    columns: Columns
+    n_rows: int
+    n_context: int = 0
+
+    @property
+    def n_columns(self) -> int:
+        """All that a network has to do with."""
+        return len(self.columns.columns) + self.n_context
+
+
 @dataclass
 class Data:
     """What trains and validates, on the device.
@@ -80,12 +123,15 @@ class Data:
     weights : ndarray of shape (n,), or None
     context : Tensor of shape (n_rows, C), or None
         What a network takes of it.
+    linear : sequence of int
+        What of it is no wave of a value but the value itself, or a label.
     """
 
     x: Tensor
     lengths: np.ndarray | None
     weights: np.ndarray | None
     context: Tensor | None
+    linear: Sequence[int] = ()
 
     @property
     def n(self) -> int:

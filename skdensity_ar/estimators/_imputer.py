@@ -112,12 +112,30 @@ class DensityImputer(OneToOneFeatureMixin, TransformerMixin, AroundDensity):
         -------
         self : object
             The fitted imputer; as it was before if `fit` fails.
+
+        Raises
+        ------
+        ValueError
+            Where X has a column already with the name of one that add_indicator adds.
         """
         with unchanged_on_failure(self):
             X = check_table(self, X, reset=True)
-            self.estimator_ = self._fitted(X, fit_params)
+            if self.strategy != "sample" and _only_draws(self.estimator):
+                raise ValueError(
+                    f"missing='estimate' has draws of missing cells and no "
+                    f"{self.strategy}: set strategy='sample', or give the estimator "
+                    "ordering='agnostic'."
+                )
+            self.estimator_ = self._unfitted().fit(X, **self._routed(fit_params))
             missing = missing_cells(X)
             self.indicator_features_ = np.flatnonzero(missing.any(0)).tolist()
+            names = list(self.get_feature_names_out())
+            twice = sorted({name for name in names if names.count(name) > 1})
+            if twice:
+                raise ValueError(
+                    f"add_indicator=True adds the columns {twice}, which X has "
+                    "already; rename those, or set add_indicator=False."
+                )
         return self
 
     def _default(self) -> MADEDensity:
@@ -145,8 +163,7 @@ class DensityImputer(OneToOneFeatureMixin, TransformerMixin, AroundDensity):
         if not self.add_indicator:
             return filled
         flags = missing_cells(X)[:, self.indicator_features_]
-        names: Any = self.get_feature_names_out() if hasattr(X, "columns") else []
-        return with_flags(filled, flags, list(names[X.shape[1] :]))
+        return with_flags(filled, flags, list(self.get_feature_names_out()))
 
     def get_feature_names_out(self, input_features=None) -> np.ndarray:
         """Names of the columns that `transform` returns.
@@ -171,3 +188,8 @@ class DensityImputer(OneToOneFeatureMixin, TransformerMixin, AroundDensity):
         tags.input_tags = get_tags(self._unfitted()).input_tags
         tags.transformer_tags.preserves_dtype = ["float64", "float32"]
         return tags
+
+
+def _only_draws(estimator: Any) -> bool:
+    """Whether a density of ours knows draws of missing cells alone."""
+    return getattr(estimator, "missing", "exact") == "estimate"

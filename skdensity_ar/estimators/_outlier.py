@@ -19,6 +19,7 @@ from skdensity_ar._validation import (
     Interval,
     _fit_context,
     check_count,
+    check_weights,
     unchanged_on_failure,
 )
 from skdensity_ar.estimators._around import AroundDensity
@@ -96,7 +97,8 @@ class DensityOutlierDetector(OutlierMixin, AroundDensity):
             Not used, present for API consistency by convention.
         **fit_params : dict
             Passed on to the density's `fit`, such as `sample_weight`, by which rows
-            count for the threshold too.
+            count for the threshold too (not weights under another name, as those of
+            a step of a pipeline).
 
         Returns
         -------
@@ -104,19 +106,20 @@ class DensityOutlierDetector(OutlierMixin, AroundDensity):
             The fitted detector; as it was before if `fit` fails.
         """
         with unchanged_on_failure(self):
-            self.estimator_ = self._fitted(X, fit_params)
+            routed = self._routed(fit_params)
+            self.estimator_ = self._unfitted().fit(X, **routed)
             for name in ("n_features_in_", "feature_names_in_"):
                 if hasattr(self.estimator_, name):
                     setattr(self, name, getattr(self.estimator_, name))
                 elif hasattr(self, name):
                     delattr(self, name)
-            weights = fit_params.get("sample_weight")
+            weights = routed.get("sample_weight")
             if weights is None:
                 scores = self.estimator_.score_samples(X)
             else:  # rows as often as they count
-                weights = np.asarray(weights, dtype=np.float64)
+                is_list = isinstance(X, (list, tuple))
+                weights = check_weights(weights, len(X))
                 counted = np.flatnonzero(weights)
-                is_list = isinstance(X, list)
                 X = [X[i] for i in counted] if is_list else take_rows(X, counted)
                 scores = self.estimator_.score_samples(X)
                 scores = scores[repetitions(weights[counted])]
@@ -172,6 +175,7 @@ class DensityOutlierDetector(OutlierMixin, AroundDensity):
         """
         return np.where(self.decision_function(X) < 0.0, -1, 1)
 
+    @available_if(_has("sample"))
     def p_values(self, X, n_samples=1000) -> np.ndarray:
         """Share of rows drawn from the density that score as low as a row.
 
@@ -190,7 +194,7 @@ class DensityOutlierDetector(OutlierMixin, AroundDensity):
         """
         check_is_fitted(self)
         n_samples = check_count(n_samples, "n_samples")
-        drawn = self.estimator_.sample(n_samples, random_state=self.random_state)
+        drawn = self._draws(n_samples, self.random_state)
         drawn = np.sort(self.estimator_.score_samples(drawn))
         below = np.searchsorted(drawn, self.score_samples(X), side="right")
         return (1.0 + below) / (1.0 + n_samples)
@@ -209,7 +213,8 @@ class DensityOutlierDetector(OutlierMixin, AroundDensity):
         Returns
         -------
         log_conditionals : ndarray of shape (n_samples, n_features)
-            In nats; the lowest of an outlier is the column that makes it one.
+            In nats. Those of real columns depend on their units: compare each with
+            those of the same column in other rows, or ask `score_cells`.
         """
         check_is_fitted(self)
         asked = {} if given is None else {"given": given}

@@ -17,6 +17,7 @@ from skdensity_ar._frames import (
     column_values,
     missing_cells,
     rows_of,
+    unknown_column,
     with_cells,
     without_values,
 )
@@ -233,9 +234,12 @@ class ConditionalQueries(BaseAutoregressiveDensity):
             As `cdf`, and for a q outside of (0, 1).
         """
         d = self._column_asked(column, "quantile")
-        probabilities = np.asarray(q, dtype=np.float64)
+        try:
+            probabilities = np.asarray(q, dtype=np.float64)
+        except (TypeError, ValueError):
+            probabilities = np.empty(0)
         inside = (probabilities > 0.0) & (probabilities < 1.0)
-        if probabilities.ndim > 1 or not inside.all():
+        if probabilities.ndim > 1 or not (inside.size and inside.all()):
             raise ValueError(
                 f"q must be a number between 0 and 1, both excluded, or a sequence of "
                 f"such, got {q!r}."
@@ -245,13 +249,17 @@ class ConditionalQueries(BaseAutoregressiveDensity):
             each = [predictive.quantile(p).cpu().numpy() for p in listed]
             parts.append(np.reshape(each, (len(listed), -1)).T)
         codes = np.concatenate(parts)
-        values = self.columns_.columns[d].inverse(codes.reshape(-1))
+        # As floats: a rounded one would not be the least.
+        column_of = replace(self.columns_.columns[d], dtype=None)
+        values = column_of.inverse(codes.reshape(-1))
         return values.reshape(len(codes), *probabilities.shape)
 
     def _column_asked(self, column: Any, method: str) -> int:
         """Check that p(column | others) is known and has an order."""
         check_is_fitted(self)
         names = self.columns_.names
+        if isinstance(column, (bool, np.bool_)):  # flags say of all columns which
+            raise ValueError(unknown_column(column, names, "column"))
         (d,) = check_columns([column], names, "column")
         if not self._is_agnostic and (self.ordering_[:, -1] != d).any():
             raise ValueError(
@@ -319,6 +327,7 @@ class ConditionalQueries(BaseAutoregressiveDensity):
         -------
         draws : ndarray of shape (n_rows, n_samples, n_features)
             Rows of X completed; float64, of objects where X is a frame with labels.
+            Draws of a real column that `fit` saw as integers are rounded.
 
         Raises
         ------
@@ -334,14 +343,12 @@ class ConditionalQueries(BaseAutoregressiveDensity):
         generator = make_generator(random_state, self.module_.network.ordering.device)
         parts = []
         for _, codes, x, cells in self._blocks_of(X, context):
-            size = max(1, len(x) // n_samples)
-            for begin in range(0, len(codes), size):
-                end = min(begin + size, len(codes))
-                some = x[begin:end].repeat_interleave(n_samples, 0)
-                outside = cells.get("context")
-                if outside is not None:
-                    outside = outside[begin:end].repeat_interleave(n_samples, 0)
-                drawn = self._completed(some, generator, outside)
+            outside, device = cells.get("context"), x.device
+            # As many draws at a time as rows in a block, of however few rows.
+            draws = torch.arange(len(codes) * n_samples, device=device)
+            for rows in (draws // n_samples).split(len(x)):
+                given = None if outside is None else outside[rows]
+                drawn = self._completed(x[rows], generator, given)
                 parts.append(drawn.double().cpu().numpy())
         return self._draws(X, np.concatenate(parts), n_samples, rounded)
 
@@ -422,15 +429,15 @@ class ConditionalQueries(BaseAutoregressiveDensity):
             else:
                 filled = self._centers(x, known, strategy, outside)
             parts.append(filled.double().cpu().numpy())
-        codes = np.concatenate(parts)
+        codes, cells_of = np.concatenate(parts), {}
         for j, fitted in enumerate(self.columns_.columns):
             missing = column_values(X, j)[1]
             if missing.any():
                 column = replace(fitted, dtype=column_dtype(X, j))
                 values = column.inverse(codes[missing, j])
                 values = column.on_grid(values) if rounded else values
-                X = with_cells(X, j, missing, values, fitted.dtype)
-        return X
+                cells_of[j] = missing, values, fitted.dtype
+        return with_cells(X, cells_of)
 
     def _centers(
         self, x: Tensor, known: Tensor, kind: str, context: Tensor | None
@@ -440,10 +447,10 @@ class ConditionalQueries(BaseAutoregressiveDensity):
             params = self.module_.cell_params(x, known, context)
         shares = self.module_.shares_of_orderings().view(-1, 1, 1)
         filled = x.clone()
-        for d in range(x.shape[1]):
+        for d, (conditional, params_d) in enumerate(self.module_.by_column(params)):
             rows = (~known[:, d]).nonzero().squeeze(-1)
             if len(rows) > 0:
-                conditional, params_d = self.module_.of_column(params[:, rows], d)
+                params_d = params_d[:, rows]
                 weights = shares.to(params_d).expand(params_d.shape[:-1])
                 center = conditional.center(params_d, kind, weights)
                 filled[rows, d] = center.squeeze(-1)
@@ -468,7 +475,9 @@ class ConditionalQueries(BaseAutoregressiveDensity):
                 f"{type(self).__name__} was fitted with contexts, of the columns "
                 f"{self.context_.columns.names}; pass context, one for each row."
             )
-        n = len(context) if n is None else n
+        if n is None:  # as many as there are
+            shape = np.shape(context)
+            n = shape[0] if shape else 1
         network = self.module_.network
         encoded = self.context_.encode(self.context_.read(context, n))
         return encoded.to(network.ordering.device, network.dtype)
@@ -507,7 +516,7 @@ class ConditionalQueries(BaseAutoregressiveDensity):
         """Codes (n, D) whose missing cells are drawn given the others."""
         how = {}
         if self._is_estimate:
-            how["n_draws"] = check_count(self.n_draws, "n_draws")
+            how["n_draws"] = check_count(self.n_draws, "n_draws", least=2)
         return self.module_.complete(x, ~x.isnan(), generator, context, **how)
 
     def _check_draws(self, method: str) -> None:

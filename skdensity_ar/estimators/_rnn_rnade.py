@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from numbers import Integral
 from typing import Any, ClassVar
 
 import numpy as np
 import torch
-from torch import Tensor
 
-from skdensity_ar._columns import Columns
 from skdensity_ar._innovations import fit_innovations, smallest_errors
 from skdensity_ar._module import DensityModule
 from skdensity_ar._sequences import SequenceModule
@@ -17,6 +16,7 @@ from skdensity_ar._validation import Interval, StrOptions
 from skdensity_ar.conditionals import CONDITIONALS
 from skdensity_ar.estimators._base import BaseAutoregressiveDensity
 from skdensity_ar.estimators._build import check_memory, layer_sizes
+from skdensity_ar.estimators._data import Data, Size
 from skdensity_ar.estimators._docs import shared_sequence_docs
 from skdensity_ar.estimators._sequences import SequenceDensity
 from skdensity_ar.networks import CELLS, MADE, NADE, Network, Recurrent
@@ -225,13 +225,9 @@ class RNNRNADE(SequenceDensity):
         )
 
     def _make_module(
-        self,
-        columns: Columns,
-        x: Tensor,
-        lengths: np.ndarray | None,
-        generator: torch.Generator,
-        **network: Any,
+        self, size: Size, data: Data, generator: torch.Generator
     ) -> SequenceModule:
+        x, lengths = data.x, data.lengths
         assert lengths is not None
         sizes = layer_sizes(self.recurrent_layer_sizes, "recurrent_layer_sizes")
         if not sizes:
@@ -239,12 +235,12 @@ class RNNRNADE(SequenceDensity):
                 "RNNRNADE needs a recurrent layer, got recurrent_layer_sizes=(); "
                 "RNADEDensity takes frames by themselves."
             )
-        n_weights = sum(size * CELLS[self.cell].n_gates * size for size in sizes)
+        n_weights = sum(n * CELLS[self.cell].n_gates * n for n in sizes)
         layers = {"recurrent_layer_sizes": sizes}
-        orderings = self._orderings(columns, len(x), generator)
+        orderings = self._orderings(size, generator)
         check_memory(len(orderings), n_weights, layers, x.dtype, x.device)
 
-        dropout = self._dropout(columns, len(x), len(orderings))
+        columns, dropout = size.columns, self._dropout(size, len(orderings))
         real = columns.linear
         innovations, z = None, x
         if real and self.n_lags:
@@ -254,10 +250,10 @@ class RNNRNADE(SequenceDensity):
                 x, lengths, real, orderings, self.n_lags, smallest
             )
             z = innovations.transform(x, lengths)[0].to(x.dtype)
-            columns = columns.rescaled(real, smallest.tolist())
+            size = replace(size, columns=columns.rescaled(real, smallest.tolist()))
         made, blocks = self._started(
             self._make_network,
-            self._blocks(columns, len(x), x.device),
+            self._blocks(size, x.device),
             orderings,
             z,
             generator,

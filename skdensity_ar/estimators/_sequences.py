@@ -27,7 +27,7 @@ from skdensity_ar.estimators._base import (
     Examples,
     warn_of_no_validation,
 )
-from skdensity_ar.estimators._data import Data
+from skdensity_ar.estimators._data import Data, Size, relative_weights
 
 # Frames that the inner network scores at a time, however many there are.
 _SCORE_FRAMES = 256
@@ -39,19 +39,19 @@ _BLOCK = 2**16
 class SequenceDensity(BaseAutoregressiveDensity):
     """The density of a sequence given its length; see `BaseAutoregressiveDensity`."""
 
-    def _auto_orderings(self, columns: Columns, n_rows: int) -> int:
+    def _auto_orderings(self, size: Size) -> int:
         return 4
 
-    def _auto_epochs(self, columns: Columns, n_rows: int) -> int:
+    def _auto_epochs(self, size: Size) -> int:
         return 80
 
-    def _auto_components(self, columns: Columns, n_rows: int) -> int:
+    def _auto_components(self, size: Size) -> int:
         return 5
 
-    def _auto_frequencies(self, columns: Columns, n_rows: int) -> int:
+    def _auto_frequencies(self, size: Size) -> int:
         return 0
 
-    def _auto_dropout(self, columns: Columns, n_rows: int, n_members: int) -> float:
+    def _auto_dropout(self, size: Size, n_members: int) -> float:
         return 0.2
 
     @_fit_context(prefer_skip_nested_validation=True)
@@ -109,7 +109,7 @@ class SequenceDensity(BaseAutoregressiveDensity):
             weights = np.ones(len(lengths))
         else:
             drawn = seen[repetitions(weights[:n_train])]
-            weights = weights / weights[:n_train].mean()  # float32 has ends
+            weights = relative_weights(weights, n_train)
         if n_train >= MIN_TO_SPLIT:
             rows = SequenceRows.of_whole(table, lengths, weights, self.bptt_length)
             train_index, valid_index = self._split(
@@ -257,6 +257,7 @@ class SequenceDensity(BaseAutoregressiveDensity):
         weights = np.ones(len(lengths))
         if sample_weight is not None:
             weights = check_weights(sample_weight, len(lengths))
+        weights = weights / weights.max()  # the sum of large ones is infinite
         some = weights > 0.0  # of the others totals may be infinite
         return float(weights[some] @ totals[some] / (weights[some] @ lengths[some]))
 

@@ -34,7 +34,7 @@ from skdensity_ar.estimators._base import (
     Examples,
     filled,
 )
-from skdensity_ar.estimators._data import Data
+from skdensity_ar.estimators._data import Data, Size, relative_weights
 from skdensity_ar.estimators._queries import ConditionalQueries
 
 # Rows per column from which on a fit needs less noise, and can tell more components
@@ -78,10 +78,10 @@ class TableDensity(ConditionalQueries):
         "n_draws": [Interval(Integral, 2, None, closed="left")],
     }
 
-    def _auto_orderings(self, columns: Columns, n_rows: int) -> int:
-        if len(columns.columns) == 1:
+    def _auto_orderings(self, size: Size) -> int:
+        if size.n_columns == 1:
             return 1
-        return 8 if columns.real and n_rows < _LARGE else 4
+        return 8 if size.columns.real and size.n_rows < _LARGE else 4
 
     def _n_networks(self, n_orderings: int) -> int:
         """Say how many networks serve that many orderings."""
@@ -102,32 +102,30 @@ class TableDensity(ConditionalQueries):
             )
         return n
 
-    def _auto_epochs(self, columns: Columns, n_rows: int) -> int:
-        if not columns.real or _are_few(n_rows, columns):
+    def _auto_epochs(self, size: Size) -> int:
+        if not size.columns.real or _are_few(size):
             return 80
         # A single column is next to done where it starts.
-        return MIN_EPOCHS if len(columns.columns) == 1 else 160
+        return MIN_EPOCHS if size.n_columns == 1 else 160
 
-    def _auto_components(self, columns: Columns, n_rows: int) -> int:
-        n_mixtures = len(columns.mixtures)
-        if n_mixtures == 0 or _are_few(n_rows, columns):
+    def _auto_components(self, size: Size) -> int:
+        n_mixtures = len(size.columns.mixtures)
+        if n_mixtures == 0 or _are_few(size):
             return 5
-        if len(columns.columns) == 1 and columns.real:
-            return N_SETS * min(n_rows, _MOST_KERNELS)
+        if size.n_columns == 1 and size.columns.real:
+            return N_SETS * min(size.n_rows, _MOST_KERNELS)
         return min(max(200 // n_mixtures, 10), 30)
 
-    def _auto_frequencies(self, columns: Columns, n_rows: int) -> int:
-        if len(columns.columns) == 1:  # nothing comes after it
+    def _auto_frequencies(self, size: Size) -> int:
+        if size.n_columns == 1:  # nothing comes after it
             return 0
-        return 2 if _are_few(n_rows, columns) else 8
+        return 2 if _are_few(size) else 8
 
-    def _auto_dropout(
-        self, columns: Columns, n_rows: int, n_members: int
-    ) -> float | list[float]:
-        if _are_few(n_rows, columns):
+    def _auto_dropout(self, size: Size, n_members: int) -> float | list[float]:
+        if _are_few(size):
             return 0.2
-        if not columns.real:
-            return 0.0 if n_rows >= _ENOUGH_ROWS * len(columns.columns) else 0.1
+        if not size.columns.real:
+            return 0.0 if size.n_rows >= _ENOUGH_ROWS * size.n_columns else 0.1
         # What a real column is to a thousandth of its spread, a network that loses
         # units in every step cannot learn; other tables gain: a member for either.
         return [0.1 * (e % 2) for e in range(n_members)]
@@ -207,8 +205,7 @@ class TableDensity(ConditionalQueries):
         size = min(max(n // 16, 32), 256, n) if size == "auto" else min(size, n)
         weights = None
         if data.weights is not None:
-            # Of 1e40 float32 knows nothing, but of what it is beside the others.
-            relative = data.weights / data.weights[:n_train].mean()
+            relative = relative_weights(data.weights, n_train)
             weights = torch.as_tensor(relative).to(data.x)
         rows = TensorRows(data.x, data.context, weights)
         # Further training goes on beside the Gaussians that are there.
@@ -303,20 +300,11 @@ class TableDensity(ConditionalQueries):
         """Return log p of rows (n, D) given columns (D,), and its deviation, (n,)."""
         context = cells.get("context")
         if self._is_estimate:
-            n_draws = check_count(self.n_draws, "n_draws")
-            log_p, std = self.module_.estimate(
-                x, context, n_draws=n_draws, seed=self.seed_
-            )
+            n_draws = check_count(self.n_draws, "n_draws", least=2)
+            how = {"n_draws": n_draws, "seed": self.seed_}
             if given.any():
-                # Draws of its own: the two errors are independent.
-                log_given, std_given = self.module_.estimate(
-                    x.masked_fill(~given, torch.nan),
-                    context,
-                    n_draws=n_draws,
-                    seed=self.seed_ + 1,
-                )
-                log_p, std = log_p - log_given, std.hypot(std_given)
-            return log_p, std
+                return self.module_.conditional_estimate(x, given, context, **how)
+            return self.module_.estimate(x, context, **how)
         if given.any():
             log_p = self.module_.conditional_log_prob(x, given, context)
         else:
@@ -415,6 +403,6 @@ class TableDensity(ConditionalQueries):
         return self.columns_.inverse(drawn, rounded=rounded)
 
 
-def _are_few(n_rows: int, columns: Columns) -> bool:
+def _are_few(size: Size) -> bool:
     """Whether a network would learn so many rows by heart."""
-    return n_rows < _MANY_ROWS * len(columns.columns)
+    return size.n_rows < _MANY_ROWS * size.n_columns

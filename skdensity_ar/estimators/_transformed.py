@@ -3,22 +3,27 @@
 from __future__ import annotations
 
 import warnings
-from copy import copy
-from inspect import signature
 from typing import Any, ClassVar, Self
 
 import numpy as np
 from sklearn.base import DensityMixin, clone
 from sklearn.preprocessing import StandardScaler
-from sklearn.utils import check_random_state, get_tags
-from sklearn.utils.validation import check_is_fitted, validate_data
+from sklearn.utils import check_array, check_random_state, get_tags
+from sklearn.utils.validation import check_is_fitted
 
 from skdensity_ar._bijections import carried, inverse, log_slopes, takes_missing
-from skdensity_ar._frames import TABLES, container_of, plain_columns
+from skdensity_ar._frames import (
+    TABLES,
+    column_values,
+    container_of,
+    plain_columns,
+    with_doubles,
+)
 from skdensity_ar._validation import (
     HasMethods,
     _fit_context,
     check_count,
+    check_table,
     unchanged_on_failure,
 )
 from skdensity_ar.estimators._around import AroundDensity
@@ -26,6 +31,10 @@ from skdensity_ar.estimators._made import MADEDensity
 
 # Draws that tell how much mass is lost, and how much is worth a warning.
 _N_DRAWS, _MUCH = 2000, 0.005
+
+# Share of a column's range that a value may be off once transformed there and back, and
+# share of the values that may be off by more.
+_OFF, _LOST = 1e-4, 0.05
 
 
 def has_mass(density: Any, X: Any) -> np.ndarray | None:
@@ -68,6 +77,10 @@ class TransformedDensity(DensityMixin, AroundDensity):
 
     Notes
     -----
+    To a transformer columns of 0 and 1, codes and counts are numbers like others, and
+    to the density what comes out of it: give a ColumnTransformer the others alone, with
+    remainder="passthrough", and they keep their masses.
+
     Of a cell of which the density has a mass (a binary column between 0 and 1, a value
     among its `atoms`) the transformer's slope plays no part.
 
@@ -122,15 +135,20 @@ class TransformedDensity(DensityMixin, AroundDensity):
             columns of which the density has masses.
         """
         with unchanged_on_failure(self):
-            X = self._read(X, reset=True)
-            self._container, self._columns = container_of(X), plain_columns(X)
+            given, X = X, self._read(X, reset=True)
+            # Draws come as X is given, whatever its numbers are to the transformer.
+            self._container = container_of(X)
+            is_array = self._container == "numpy"
+            self._columns = plain_columns(X if is_array else given)
             self.transformer_ = self._fitted_transformer(X)
             log_slopes(self.transformer_, X[:1])
-            if fit_params.get("X_val") is not None:
-                X_val = self._read(fit_params["X_val"], reset=False)
-                fit_params["X_val"] = self._transformed(X_val)
             Z = self._transformed(X)
-            self.estimator_ = self._fitted(Z, fit_params)
+            self._check_comes_back(X, Z)
+            routed = self._routed(fit_params)
+            if routed.get("X_val") is not None:
+                X_val = self._read(routed["X_val"], reset=False)
+                routed["X_val"] = self._transformed(X_val)
+            self.estimator_ = self._unfitted().fit(Z, **routed)
             self._log_jacobian(X, Z)
             self.lost_mass_ = float(1.0 - self._is_row(self._drawn(_N_DRAWS, 0)).mean())
             if self.lost_mass_ == 1.0:
@@ -158,13 +176,14 @@ class TransformedDensity(DensityMixin, AroundDensity):
     def _fitted_transformer(self, X: Any) -> Any:
         """Fit the transformer, so that it makes frames of frames."""
         transformer = self._unfitted_transformer()
-        if self._container != "numpy":
-            transformer.set_output(transform=self._container)
+        if hasattr(transformer, "set_output"):
+            is_array = self._container == "numpy"
+            transformer.set_output(transform="default" if is_array else self._container)
         labels = [column.name for column in self._columns if column.holds_labels]
         try:
             return transformer.fit(X)
         except (ValueError, TypeError) as error:
-            if not labels:
+            if not labels or "convert" not in str(error):
                 raise
             raise ValueError(
                 f"{type(transformer).__name__} cannot be fitted to X, whose columns "
@@ -174,21 +193,40 @@ class TransformedDensity(DensityMixin, AroundDensity):
             ) from error
 
     def _read(self, X: Any, *, reset: bool) -> Any:
-        if container_of(X) != "numpy" and len(X.shape) == 2:
-            return validate_data(self, X, reset=reset, skip_check_array=True)
+        X = check_table(self, X, reset=reset)
         # What takes no missing cells, transformer or density, says so.
-        return validate_data(
-            self,
-            X,
-            reset=reset,
-            dtype=[np.float64, np.float32],
-            ensure_all_finite="allow-nan",
-            ensure_min_samples=2 if reset else 1,
-        )
+        if container_of(X) == "numpy":
+            return check_array(X, dtype=np.float64, ensure_all_finite="allow-nan")
+        for j in range(X.shape[1]):
+            column_values(X, j)  # refuses dates
+        return with_doubles(X)
 
     def _transformed(self, X: Any) -> Any:
         Z = self.transformer_.transform(X)
         return Z if self._container != "numpy" else Z.astype(np.float64, copy=False)
+
+    def _check_comes_back(self, X: Any, Z: Any) -> None:
+        """Refuse a transformer that float64 makes many rows one by."""
+        numbers = [d for d, c in enumerate(self._columns) if not c.holds_labels]
+        if not numbers:
+            return
+        has_labels = len(numbers) < len(self._columns)
+        dtype = np.dtype(object if has_labels else np.float64)
+        back = inverse(self.transformer_, np.asarray(Z, dtype=dtype))
+        for d in numbers:
+            x, missing = column_values(X, d)
+            there = x.astype(np.float64)
+            off = np.abs(back[~missing, d].astype(np.float64) - there)
+            # Far values may be hard to tell apart, and no more than these.
+            lost = ~(off <= _OFF * np.ptp(there))
+            if lost.mean() > _LOST:
+                raise ValueError(
+                    f"{type(self.transformer_).__name__} loses the column "
+                    f"{self._columns[d].name!r}: of {lost.mean():.0%} of its values, "
+                    f"from {there.min()} to {there.max()}, what it gives cannot be "
+                    "transformed back. Bring the column near 0 and 1 first: "
+                    "make_pipeline(StandardScaler(), ...)."
+                )
 
     def score_samples(self, X) -> np.ndarray:
         """Log-density of every row.
@@ -279,11 +317,7 @@ class TransformedDensity(DensityMixin, AroundDensity):
 
     def _drawn(self, n: int, seed: int) -> np.ndarray:
         """Rows (n, D), not finite where the density lies where no row is."""
-        density = self.estimator_
-        if "random_state" in signature(density.sample).parameters:
-            Z = density.sample(n, random_state=seed)
-        else:  # GaussianMixture draws by a parameter, and returns components as well
-            Z, _ = copy(density).set_params(random_state=seed).sample(n)
+        Z = self._draws(n, seed)
         has_labels = any(column.holds_labels for column in self._columns)
         dtype = np.dtype(object if has_labels else np.float64)
         return inverse(self.transformer_, np.asarray(Z, dtype=dtype))

@@ -128,6 +128,10 @@ class Network(Members):
         Width of the context, which enters as extra biases.
     context_to : {"both", "output"}
         Whether it reaches the first hidden layer and the parameters, or these alone.
+    context_as_input : bool
+        Whether what the first hidden layer makes of it is drawn at the start, as of the
+        inputs, and MADE has units of degree 0, which see nothing else. Otherwise it
+        starts at 0, and in a MADE the first column is linear in the context.
     dtype, device
         Of the parameters, which are left unset until `reset_parameters`.
     """
@@ -147,6 +151,7 @@ class Network(Members):
         dropout: Dropout = 0.0,
         n_context: int = 0,
         context_to: str = "both",
+        context_as_input: bool = False,
         dtype: torch.dtype = torch.float32,
         device: torch.device | str = "cpu",
     ):
@@ -163,7 +168,14 @@ class Network(Members):
         self.dropout = dropout
         self.n_context = n_context
         self.context_to = context_to
+        self.context_as_input = context_as_input
         self.register_buffer("ordering", ordering.to(device))
+
+    @property
+    def n_before(self) -> int:
+        """Inputs of the first hidden layer that come from the context."""
+        seen = self.context_as_input and self.context_to == "both"
+        return self.n_context if seen else 0
 
     @property
     def direct_units(self) -> Tensor | None:

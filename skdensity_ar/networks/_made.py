@@ -34,6 +34,7 @@ class MADE(FeedForward):
     Other parameters as in `Network`.
     """
 
+    M0: Tensor
     M_V: Tensor
     M_A: Tensor
 
@@ -47,14 +48,16 @@ class MADE(FeedForward):
         **kwargs,
     ):
         super().__init__(n_inputs, n_params, ordering, **kwargs)
-        ordering, D = self.ordering, len(self.n_inputs)
+        ordering = self.ordering
         self.direct = direct or not self.hidden_layer_sizes
         m_in = _masks.column_degrees(ordering, self.n_inputs)  # (..., U)
         m_out = _masks.column_degrees(ordering, self.n_params)  # (..., P)
 
+        # A hidden layer that sees a context has units that see nothing else.
+        self.first_degree = 0 if self.n_before else 1
         m, n_before = m_in, sum(self.n_inputs)
         for layer, size in enumerate(self.hidden_layer_sizes):
-            m_hidden = _masks.hidden_degrees(size, D, ordering.device)  # (H,)
+            m_hidden = self._hidden_degrees(size)  # (H,)
             m_hidden = m_hidden.expand(*ordering.shape[:-1], -1)
             self._register_mask(f"M{layer}", _masks.hidden_mask(m_hidden, m))
             self.register_parameter(f"W{layer}", self._weights(size, n_before))
@@ -71,6 +74,10 @@ class MADE(FeedForward):
             self.A = self._weights(n_out, sum(self.n_direct))
         self._add_context()
 
+    def _hidden_degrees(self, size: int) -> Tensor:
+        device, D = self.ordering.device, len(self.n_inputs)
+        return _masks.hidden_degrees(size, D, device, self.first_degree)
+
     def _register_mask(self, name: str, mask: Tensor) -> None:
         # As numbers: a product with truth values would convert them in every step.
         self.register_buffer(name, mask.to(self.dtype))
@@ -80,8 +87,13 @@ class MADE(FeedForward):
             if name[0] == "W":
                 # He et al. 2015, with the fan-in that the mask leaves.
                 fan_in = getattr(self, f"M{name[1:]}").sum(-1, True)
+                fan_in = fan_in + (self.n_before if name == "W0" else 0)
                 nn.init.normal_(p, generator=generator)
                 p.data.mul_((2.0 / fan_in.clamp(min=1)).sqrt())
+            elif name == "C_hidden" and self.n_before:
+                fan_in = self.M0.sum(-1, True) + self.n_before
+                nn.init.normal_(p, generator=generator)
+                p.data.mul_((2.0 / fan_in).sqrt())
             else:
                 nn.init.zeros_(p)
         self.c.data += bias
@@ -123,13 +135,13 @@ class MADE(FeedForward):
                 A = A.new_zeros(len(A), len(inputs)).index_copy(1, self.direct_units, A)
             seen.append(A.index_select(1, inputs))
             degrees.append(_masks.column_degrees(self.ordering, self.n_inputs)[inputs])
-        D, device = len(self.n_inputs), self.ordering.device
+        D, first = len(self.n_inputs), self.first_degree
         if V is not None:
             seen.append(V)
-            degrees.append(_masks.hidden_degrees(V.shape[1], D, device))
+            degrees.append(self._hidden_degrees(V.shape[1]))
         by_degree = torch.cat(degrees).argsort(stable=True)
         hidden = (
-            [_n_of_degree_at_most(t, size, D) for t in range(D + 1)]
+            [_masks.n_of_degree_at_most(t, size, D, first) for t in range(D + 1)]
             for size in self.hidden_layer_sizes
         )
         return Steps(
@@ -176,9 +188,3 @@ def _add_product(b: Tensor, W: Tensor, h: Tensor, *, owned: bool = False) -> Ten
         h = h.expand(len(W), -1, -1)
         return b.baddbmm_(W, h) if owned else torch.baddbmm(b, W, h)
     return b + W @ h
-
-
-def _n_of_degree_at_most(degree: int, n_units: int, n_columns: int) -> int:
-    """How many units `hidden_degrees` gives a degree ≤ `degree`."""
-    # 1 + k (D - 1) // H ≤ m  <=>  k < m H / (D - 1)
-    return min(-(-degree * n_units // max(n_columns - 1, 1)), n_units)

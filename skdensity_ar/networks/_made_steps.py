@@ -82,7 +82,7 @@ class Steps:
         Activation, with `out`.
     known : list of list of int
         known[l][t]: how many units of layer l have a degree ≤ t; layer 0 are the
-        inputs.
+        inputs. Those of degree 0 are known from the start.
     ends : list of int
         Bounds of the parameters of each position.
     direct : bool
@@ -113,16 +113,30 @@ class Steps:
         visible_known = [sum(of_degree) for of_degree in zip(*visible, strict=True)]
         self.visible = c.new_zeros((visible_known[-1], n))
         self.outputs = Layer(V, c, self.visible, ends=ends, seen=visible_known)
+        self._begin(Ws, bs, known)
         self._share_out(known, visible)
+
+    def _begin(
+        self, Ws: list[Tensor], bs: list[Tensor], known: list[list[int]]
+    ) -> None:
+        """Compute the units of degree 0, which see no column."""
+        h = self.units[0][:0] if self.units else self.visible[:0]
+        for i, (W, b) in enumerate(zip(Ws, bs, strict=True)):
+            n_units = known[i + 1][0]
+            into = self.units[i + 1] if i + 1 < len(self.units) else self.visible
+            h = torch.addmm(b[:n_units], W[:n_units, : len(h)], h)
+            self.g(h, out=into[:n_units])
+            h = into[:n_units]
 
     def _share_out(self, known: list[list[int]], visible: list[list[int]]) -> None:
         """The places of every position's inputs and of its units, layer by layer."""
         places = [
-            units.split(_differences(known_))
+            units[known_[0] :].split(_differences(known_))
             for units, known_ in zip(self.units, known, strict=False)
         ]
         by_position = zip(*(_differences(known_) for known_ in visible), strict=True)
-        seen = self.visible.split([size for sizes in by_position for size in sizes])
+        sizes = [size for sizes in by_position for size in sizes]
+        seen = self.visible[sum(known_[0] for known_ in visible) :].split(sizes)
         of_kind = [seen[i :: len(visible)] for i in range(len(visible))]
         self.hidden = [*places[1:], *of_kind[-1:]] if self.layers else []
         self.inputs = [*places[:1], *of_kind[: len(of_kind) - bool(self.layers)]]

@@ -27,10 +27,24 @@ def columns_of_units(widths: Sequence[int]) -> list[int]:
     return [d for d, width in enumerate(widths) for _ in range(width)]
 
 
-def hidden_degrees(n_units: int, n_columns: int, device: torch.device) -> Tensor:
-    """Degrees m(k) of a hidden layer: 1 … D-1, spread evenly, in rising order."""
+def hidden_degrees(
+    n_units: int, n_columns: int, device: torch.device, first: int = 1
+) -> Tensor:
+    """Degrees m(k) of a hidden layer: first … D-1, spread evenly, in rising order.
+
+    Units of degree 0 see no column, but a context.
+    """
     units = torch.arange(n_units, device=device)
-    return 1 + units * max(n_columns - 1, 1) // n_units
+    return first + units * max(n_columns - first, 1) // n_units
+
+
+def n_of_degree_at_most(
+    degree: int, n_units: int, n_columns: int, first: int = 1
+) -> int:
+    """How many units `hidden_degrees` gives a degree ≤ `degree`."""
+    # first + k (D - first) // H ≤ m  <=>  k < (m - first + 1) H / (D - first)
+    n = -(-(degree - first + 1) * n_units // max(n_columns - first, 1))
+    return min(n, n_units)
 
 
 def hidden_mask(m: Tensor, m_before: Tensor) -> Tensor:

@@ -152,6 +152,8 @@ class FeatureScoresDisplay:
                 f"tables or a detector around one; got {type(estimator).__name__}."
             )
         X = X if hasattr(X, "columns") else np.asarray(X)
+        if not -len(X) <= row < len(X):
+            raise IndexError(f"row={row} is not among the {len(X)} rows of X.")
         row = range(len(X))[row]
         one, asked = rows_of(X, row, row + 1), {}
         if context is not None:
@@ -255,7 +257,8 @@ class FeatureScoresDisplay:
     def _explain_colors(self, ax: Any) -> None:
         from matplotlib.patches import Patch
 
-        shown = [bool(self.is_density[j]) for j in self.features_]
+        there = [j for j in self.features_ if self.values[j] is not None]
+        shown = [bool(self.is_density[j]) for j in there]
         labels = {
             False: (MASS, "mass"),
             True: (DENSITY, "density, depends on the unit of its column"),

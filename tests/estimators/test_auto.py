@@ -49,6 +49,19 @@ def test_orderings(X, n_orderings, trained_with):
     assert len(fitted(MADEDensity, X).ordering_) == n_orderings
 
 
+def test_a_column_with_a_context_is_none_alone(trained_with):
+    """Its defaults are those of a table with one more column."""
+    X, context = reals(120, 1), reals(120, 1)
+    density = MADEDensity((3,), random_state=0, device="cpu").fit(X, context=context)
+    (conditional,) = density.module_.conditionals
+    assert len(density.ordering_) == 8
+    assert conditional.n_components == 30
+    assert conditional.n_frequencies == 8
+    assert density.module_.network.n_context == 17
+    assert density.module_.network.dropout == [0.0, 0.1] * 4
+    assert trained_with["max_iter"] == 160
+
+
 @pytest.mark.parametrize(
     ("X", "params", "dropout"),
     [

@@ -2,6 +2,7 @@
 
 import itertools
 import pickle
+from datetime import date
 
 import numpy as np
 import pandas as pd
@@ -143,6 +144,86 @@ def test_a_number_as_context_shifts_the_mean():
     assert density.context_.columns.names == [0]
 
 
+def curve(n: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    """Rows of one column, 3 sin 2c + 0.3 ε, and their contexts c."""
+    rng = np.random.default_rng(seed)
+    c = rng.normal(size=n)
+    return (3.0 * np.sin(2.0 * c) + 0.3 * rng.normal(size=n))[:, None], c
+
+
+@pytest.mark.parametrize("ordering", ORDERINGS)
+@pytest.mark.parametrize("cls", [MADEDensity, RNADEDensity])
+def test_one_column_follows_its_context(cls, ordering):
+    """A table of one column is nearly done where it starts, but not given another."""
+    X, c = curve(300)
+    density = cls(ordering=ordering, random_state=0).fit(X, context=c)
+    held, of_held = curve(2000, 1)
+    truth = -0.5 * np.log(2.0 * np.pi * np.e * 0.3**2)
+    assert density.score(held, context=of_held) > truth - 0.35
+    grid = np.linspace(-80.0, 80.0, 80001)
+    for at in (-1.0, 0.2, 2.5):
+        log_p = density.score_samples(grid[:, None], context=np.full(len(grid), at))
+        # Of the background 2e-6 lie beyond.
+        assert np.trapezoid(np.exp(log_p), grid) == pytest.approx(1.0, abs=1e-4)
+
+
+def test_bits_follow_their_context_where_it_is_not_linear():
+    rng = np.random.default_rng(0)
+    c = rng.normal(size=1500)
+    X = (rng.random(1500) < np.where(np.abs(c) < 0.7, 0.95, 0.05)).astype(float)
+    for cls in (NADEDensity, MADEDensity):
+        density = cls(random_state=0).fit(X[:1000, None], context=c[:1000])
+        assert density.score(X[1000:, None], context=c[1000:]) > -0.4  # alone -0.69
+
+
+def of_a_line(n: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    """Two columns, 2c + 0.1 ε and one of its own, and contexts c with a label."""
+    rng = np.random.default_rng(seed)
+    c = rng.normal(size=n)
+    X = np.column_stack([2.0 * c + 0.1 * rng.normal(size=n), rng.normal(size=n)])
+    return X, np.column_stack([c, np.where(c > 0.0, 1.0, 0.0)])
+
+
+@pytest.mark.parametrize("missing", ["exact", "estimate"])
+def test_what_a_context_predicts_linearly_is_left_out(missing):
+    """Scores, draws, cdf and quantiles agree where residuals take in the context."""
+    X, C = of_a_line(300)
+    density = MADEDensity(
+        (10,), n_orderings=2, ordering=[1, 0], missing=missing, random_state=0
+    ).fit(X, context=C)
+    residuals = density.module_.residuals
+    assert all(moved[0] for moved in residuals.moved)
+    assert (residuals.s[:, 0] < 0.2).all()
+    held, of_held = of_a_line(1000, 1)
+    truth = -np.log(2.0 * np.pi * np.e * 0.1)
+    assert density.score(held, context=of_held) > truth - 0.3
+    at = np.array([[1.0, 1.0]])
+    drawn = density.sample(2000, random_state=0, context=at)
+    assert drawn[:, 0].mean() == pytest.approx(2.0, abs=0.05)
+    assert drawn[:, 0].std() == pytest.approx(0.1, rel=0.5)
+    if missing == "estimate":
+        holes = np.array([[np.nan, 0.3]])
+        drawn = density.sample_conditional(holes, 500, 0, context=at)
+        assert drawn[0, :, 0].mean() == pytest.approx(2.0, abs=0.05)
+
+
+def test_quantiles_and_shares_below_take_in_the_context():
+    X, C = of_a_line(300)
+    density = MADEDensity((10,), n_orderings=1, random_state=0)
+    density.fit(X[:, [1, 0]], context=C)  # the predicted column comes last
+    at = np.array([[1.0, 1.0], [-0.5, 0.0]])
+    rows = np.array([[0.3, np.nan], [0.3, np.nan]])
+    middle = density.quantile(rows, 1, 0.5, context=at)
+    np.testing.assert_allclose(middle, [2.0, -1.0], atol=0.15)
+    rows[:, 1] = middle
+    np.testing.assert_allclose(density.cdf(rows, 1, context=at), 0.5, atol=1e-4)
+    grid = np.linspace(-20.0, 20.0, 40001)
+    rows = np.column_stack([np.full(len(grid), 0.3), grid])
+    of_grid = np.broadcast_to(at[0], (len(grid), 2))
+    log_p = density.score_samples(rows, given=[0], context=of_grid)
+    assert np.trapezoid(np.exp(log_p), grid) == pytest.approx(1.0, abs=1e-3)
+
+
 def test_x_val_has_contexts_of_its_own():
     density = MADEDensity(max_iter=2, random_state=0)
     train, held = np.arange(0, 150, 2), np.arange(1, 150, 2)
@@ -172,6 +253,68 @@ def test_rows_without_weight_leave_with_their_contexts():
     np.testing.assert_array_equal(
         density.score_samples(**some), without.score_samples(**some)
     )
+
+
+MASKED = np.ma.array(np.zeros(40), mask=np.arange(40) < 20)
+WRONG_CONTEXTS = [
+    (MASKED, "masked array"),
+    ([["a", 1.5], ["b", 2.5]] * 20, r"columns \[1\] hold numbers, \[0\] labels"),
+    (np.array([["a", 1.5]] * 40, dtype=object), r"\[1\] hold numbers, \[0\] labels"),
+    ([[1], [1, 2]] * 20, r"column 0 holds \[1\] of type list"),
+    (np.array([date(2020, 1, 1)] * 40, dtype=object), "of type date"),
+    (np.array(["a", pd.NA] * 20, dtype=object), r"column 0 holds NaN"),
+]
+
+
+@pytest.mark.parametrize(("context", "message"), WRONG_CONTEXTS)
+def test_contexts_that_would_be_misread_are_refused(context, message):
+    X = np.random.default_rng(0).normal(size=(40, 2))
+    with pytest.raises((TypeError, ValueError), match=f"context.*{message}"):
+        MADEDensity(max_iter=1).fit(X, context=context)
+
+
+def test_numbers_among_objects_are_numbers():
+    X = np.random.default_rng(0).normal(size=(40, 2))
+    c = np.random.default_rng(1).normal(size=40)
+    density = MADEDensity((4,), n_orderings=1, max_iter=1, random_state=0)
+    expected = density.fit(X, context=c).score_samples(X, context=c)
+    for given in (c.astype(object), c.tolist(), [[v] for v in c]):
+        density.fit(X, context=given)
+        assert (density.score_samples(X, context=given) == expected).all()
+
+
+def test_labels_fitted_as_strings_are_none_as_numbers():
+    """They would be labels that no row had, which score without a word."""
+    X = np.random.default_rng(0).normal(size=(40, 2))
+    labels = np.arange(40) % 2
+    density = MADEDensity((4,), n_orderings=1, max_iter=1, random_state=0)
+    density.fit(X, context=labels.astype(str))
+    with pytest.raises(ValueError, match=r"holds 0\.0 of type float, but was fitted"):
+        density.score_samples(X, context=labels)
+    frame = pd.DataFrame({"x": X[:, 0], "label": labels.astype(str)})
+    density.fit(frame)
+    with pytest.raises(ValueError, match=r"'label' holds 0 of type int, but was fit"):
+        density.score_samples(frame.assign(label=labels))
+
+
+def test_rare_labels_of_contexts_are_pooled():
+    X = np.random.default_rng(0).normal(size=(150, 2))
+    labels = [f"label {i % 120}" for i in range(150)]
+    density = MADEDensity((4,), n_orderings=1, max_iter=1, random_state=0)
+    with pytest.warns(UserWarning, match="context: Column 0 has 120 labels"):
+        density.fit(X, context=labels)
+    density.set_params(max_categories=4).fit(X, context=labels)
+    assert density.context_.n_inputs == 4
+    assert np.isfinite(density.score_samples(X, context=labels)).all()
+
+
+@pytest.mark.parametrize("context", [3, np.array(1.0)])
+def test_a_single_number_is_no_table_of_contexts(context):
+    X = np.random.default_rng(0).normal(size=(40, 2))
+    density = MADEDensity((4,), n_orderings=1, max_iter=1, random_state=0)
+    density.fit(X, context=X[:, 0])
+    with pytest.raises(ValueError, match=r"context has shape \(\)"):
+        density.sample(2, context=context)
 
 
 def test_pickles_and_warm_starts_keep_the_context():
@@ -263,7 +406,8 @@ def test_a_context_that_is_always_the_same(cls, ordering):
     if cls is not NADEDensity:
         X = X + np.random.default_rng(1).normal(size=X.shape)
     density = cls((4,), ordering=ordering, max_iter=2, n_orderings=2, random_state=0)
-    found = density.fit(X, context=np.full(40, 2.0))
+    with pytest.warns(UserWarning, match=r"context: the columns \[0\] are constant"):
+        found = density.fit(X, context=np.full(40, 2.0))
     scores = found.score_samples(X, context=np.full(40, 2.0))
     expected = cls(**density.get_params()).fit(X).score_samples(X)
     np.testing.assert_allclose(scores, expected, rtol=1e-5)

@@ -478,11 +478,37 @@ def test_values_that_a_fitted_column_cannot_have():
 
 def test_a_table_whose_values_are_all_atoms():
     X = np.array([[0.0, 1.0], [7.0, 2.0]] * 20)
-    with pytest.raises(ValueError, match=r"All values of column 0 are among its atoms"):
+    message = (
+        r"All values of column 0 are among its atoms.*leave it out of atoms and set"
+    )
+    with pytest.raises(ValueError, match=message):
         small(MADEDensity, atoms={0: [0, 7]}).fit(X)
+    small(MADEDensity, conditional={0: "ordinal"}).fit(X)
     X[5, 0] = 3.0  # a single other value
     density = small(MADEDensity, atoms={0: [0, 7]}).fit(X)
     assert np.isfinite(density.score_samples(X)).all()
+
+
+def test_bounds_hold_for_constant_columns_and_name_a_column_once():
+    X = pd.DataFrame({"a": np.full(40, 7.0), "b": np.linspace(0.0, 1.0, 40)})
+    with pytest.raises(ValueError, match=r"'a' holds 7.0, which does not lie inside"):
+        small(MADEDensity, bounds={"a": (0, 1)}).fit(X)
+    with pytest.raises(ValueError, match=r"bounds names the column 'a' twice"):
+        small(MADEDensity, bounds={"a": (0, 9), 0: (0, 8)}).fit(X)
+
+
+def test_what_is_no_label_is_named():
+    x = np.linspace(0.0, 1.0, 40)
+    for X, message in (
+        (pd.DataFrame({"a": [[1, 2]] * 40, "x": x}), "'a' holds values of type list"),
+        (pl.DataFrame({"a": [[1, 2]] * 40, "x": x}), "'a' has dtype list"),
+        (pl.DataFrame({"a": [{"q": 1}] * 40, "x": x}), "'a' has dtype struct"),
+    ):
+        with pytest.raises(TypeError, match=message):
+            small(MADEDensity).fit(X)
+    if hasattr(pl, "Int128"):
+        X = pl.DataFrame({"a": range(40), "x": x})
+        small(MADEDensity).fit(X.with_columns(pl.col("a").cast(pl.Int128)))
 
 
 def test_an_identifier_is_warned_of():

@@ -7,6 +7,7 @@ import pytest
 from sklearn import config_context
 from sklearn.base import clone
 from sklearn.exceptions import NotFittedError, UnsetMetadataPassedError
+from sklearn.linear_model import LinearRegression
 from sklearn.mixture import GaussianMixture
 from sklearn.model_selection import GridSearchCV
 from sklearn.neighbors import KernelDensity
@@ -100,6 +101,34 @@ def test_flags_say_which_cells_were_missing():
     assert imputer.get_feature_names_out().tolist() == names
 
 
+def test_flags_go_on_to_a_regression_whatever_the_names():
+    X = pd.DataFrame(holes(rows(60)))
+    imputer = DensityImputer(AGNOSTIC, add_indicator=True)
+    make_pipeline(imputer, LinearRegression()).fit(X, np.arange(60))
+    expected = imputer.fit(X).get_feature_names_out().tolist()
+    assert imputer.transform(X).columns.tolist() == expected
+
+
+@pytest.mark.parametrize("make", [pd.DataFrame, pl.DataFrame])
+def test_a_column_with_the_name_of_a_flag_is_not_overwritten(make):
+    X = holes(rows(60))
+    table = make(dict(zip(["a", "b", "missingindicator_a"], X.T, strict=True)))
+    imputer = DensityImputer(AGNOSTIC, add_indicator=True)
+    with pytest.raises(ValueError, match=r"adds the columns \['missingindicator_a'\]"):
+        imputer.fit(table)
+    assert not hasattr(imputer, "estimator_")
+
+
+def test_what_comes_out_is_never_what_went_in():
+    """A later step may write over it."""
+    X = rows(60)
+    imputer = DensityImputer(AGNOSTIC).fit(X)
+    for table in (X, pd.DataFrame(X)):
+        out = imputer.fit(table).transform(table)
+        assert out is not table
+        assert not np.shares_memory(np.asarray(out), X)
+
+
 @pytest.mark.parametrize("container", ["pandas", "polars"])
 def test_a_frame_is_filled_with_its_labels(container):
     frame = mixed_frame(60)
@@ -179,6 +208,17 @@ def test_p_values_are_uniform_where_the_density_is_right():
     assert detector.p_values(np.full((1, 3), 60.0)).tolist() == [1.0 / 1001.0]
     with pytest.raises(ValueError, match="n_samples must be an integer >= 1"):
         detector.p_values(X, n_samples=0)
+
+
+def test_p_values_of_densities_that_draw_in_ways_of_their_own():
+    X = rows()
+    p = DensityOutlierDetector(GaussianMixture(random_state=0)).fit(X).p_values(X)
+    assert p.mean() == pytest.approx(0.5, abs=0.1)
+    pipeline = make_pipeline(StandardScaler(), MADEDensity(**TINY))
+    assert not hasattr(DensityOutlierDetector(pipeline).fit(X), "p_values")
+    silent = DensityOutlierDetector(KernelDensity(kernel="epanechnikov")).fit(X)
+    with pytest.raises(NotImplementedError, match="does not draw rows, which Dens"):
+        silent.p_values(X)
 
 
 def test_the_column_that_makes_a_row_an_outlier():

@@ -1,5 +1,6 @@
 """Tables with missing cells under fixed orderings, as their users see them."""
 
+import copy
 import pickle
 
 import numpy as np
@@ -10,7 +11,12 @@ from scipy.stats import multivariate_normal
 from sklearn.base import clone
 from sklearn.model_selection import cross_val_score
 
-from skdensity_ar import DensityOutlierDetector, MADEDensity, NADEDensity
+from skdensity_ar import (
+    DensityImputer,
+    DensityOutlierDetector,
+    MADEDensity,
+    NADEDensity,
+)
 from skdensity_ar.conditionals import Bernoulli, Conditional
 from tests.small import DENSITIES, binaries, mixed_frame, reals, small
 
@@ -249,5 +255,39 @@ def test_what_an_estimate_cannot_tell(estimating):
     with pytest.raises(ValueError, match="missing='exact'"):
         density = small(NADEDensity, missing="exact").fit(binaries())
         density.set_params(warm_start=True, missing="estimate").fit(binaries())
-    with pytest.raises(ValueError, match="n_draws must be an integer >= 1"):
+    with pytest.raises(ValueError, match="n_draws must be an integer >= 2"):
         pickle.loads(pickle.dumps(estimating)).set_params(n_draws=0).score(X)
+
+
+@pytest.mark.filterwarnings("ignore:.* are constant")
+def test_an_impossible_value_of_a_constant_column_tells_nothing():
+    a = np.random.default_rng(0).normal(size=300)
+    b = a + 0.1 * np.random.default_rng(1).normal(size=300)
+    X = np.column_stack([a, b, np.full(300, 5.0)])
+    density = MADEDensity(
+        (16,), missing="estimate", n_orderings=1, max_iter=10, random_state=0
+    ).fit(X)
+    possible, impossible = ([[np.nan, 1.5, c]] for c in (5.0, 6.0))
+    draws = density.sample_conditional(possible, 200, 0)
+    assert draws[0, :, 0].mean() == pytest.approx(1.5, abs=0.1)
+    found = density.sample_conditional(impossible, 200, 0)
+    np.testing.assert_array_equal(found[..., :2], draws[..., :2])
+    assert density.score_samples(impossible) == -np.inf
+    for given in ([2], [0, 2]):
+        expected = density.score_samples([[1.4, 1.5, 5.0]], given=given)
+        assert np.isfinite(expected)
+        found = density.score_samples([[1.4, 1.5, 6.0]], given=given)
+        np.testing.assert_array_equal(found, expected)
+
+
+def test_one_draw_has_no_deviation(estimating):
+    density = copy.copy(estimating).set_params(n_draws=1)
+    with pytest.raises(ValueError, match="n_draws must be an integer >= 2, got 1"):
+        density.score_samples(holes(rows(5, 1)), return_std=True)
+
+
+def test_an_imputer_knows_before_it_fits_what_an_estimate_cannot_fill():
+    imputer = DensityImputer(MADEDensity(missing="estimate", max_iter=1))
+    with pytest.raises(ValueError, match="no mean: set strategy='sample'"):
+        imputer.fit(holes(rows(40, 0)))
+    assert not hasattr(imputer, "estimator_")

@@ -692,3 +692,88 @@ def test_quantiles_do_not_look_at_their_column(value):
     expected = density.quantile(frame[:5], "a", 0.5)
     asked = frame[:5].with_columns(pl.lit(value).alias("a"))
     np.testing.assert_array_equal(density.quantile(asked, "a", 0.5), expected)
+
+
+def test_a_wide_table_is_imputed_in_one_go(monkeypatch):
+    """Conditionals of single columns are made once, not once for every column."""
+    X = np.random.default_rng(0).normal(size=(60, 12))
+    X[::3, :] = np.where(np.arange(12) % 2, np.nan, X[::3, :])
+    density = MADEDensity(
+        (4,), ordering="agnostic", n_orderings=1, max_iter=1, random_state=0
+    ).fit(X)
+    calls = []
+    made = type(density.module_)._column_conditionals
+    monkeypatch.setattr(
+        type(density.module_),
+        "_column_conditionals",
+        lambda self, e=0: calls.append(e) or made(self, e),
+    )
+    density.impute(X)
+    assert len(calls) == 1
+
+
+def test_many_draws_of_one_row_come_in_blocks(agnostic, monkeypatch):
+    sizes = []
+    complete = type(agnostic.module_).complete
+
+    def recorded(self, x, *args, **kwargs):
+        sizes.append(len(x))
+        return complete(self, x, *args, **kwargs)
+
+    monkeypatch.setattr(type(agnostic.module_), "complete", recorded)
+    row = np.array([[np.nan, -2.0, np.nan]])
+    draws = agnostic.sample_conditional(row, 10_000, random_state=0)
+    assert draws.shape == (1, 10_000, 3)
+    assert max(sizes) <= 4096
+    assert sum(sizes) == 10_000
+    assert np.isfinite(draws).all()
+    assert len(np.unique(draws[0, :, 0])) == 10_000
+
+
+def test_quantiles_of_whole_numbers_between_bounds_are_not_rounded():
+    rng = np.random.default_rng(0)
+    X = pd.DataFrame({"a": rng.integers(1, 11, 200), "b": rng.normal(size=200)})
+    density = MADEDensity(
+        (8,), ordering="agnostic", n_orderings=2, max_iter=2, bounds={"a": (0, 11)}
+    ).fit(X)
+    quantiles = density.quantile(X[:6], "a", 0.9)
+    at = X[:6].astype({"a": float}).assign(a=quantiles)
+    np.testing.assert_allclose(density.cdf(at, "a"), 0.9, atol=1e-6)
+
+
+def test_decimals_are_filled_as_decimals():
+    rng = np.random.default_rng(0)
+    values = [
+        None if i % 4 == 0 else round(v, 2) for i, v in enumerate(rng.normal(size=60))
+    ]
+    X = pl.DataFrame(
+        {"a": pl.Series(values).cast(pl.Decimal(10, 2)), "b": rng.normal(size=60)}
+    )
+    density = MADEDensity((4,), ordering="agnostic", n_orderings=2, max_iter=1).fit(X)
+    for strategy in ("mean", "sample"):
+        filled = density.impute(X, strategy)
+        assert filled.dtypes == X.dtypes
+        assert filled["a"].null_count() == 0
+        assert (filled["a"] == X["a"]).drop_nulls().all()
+
+
+@pytest.mark.parametrize("nothing", [None, pd.NA])
+def test_a_pandas_column_without_values_gets_its_dtype(nothing):
+    X = pd.DataFrame(rows(60, 0)[:, :2], columns=["a", "b"])
+    density = MADEDensity((4,), ordering="agnostic", n_orderings=2, max_iter=1).fit(X)
+    filled = density.impute(X.assign(b=nothing))
+    assert filled.dtypes.tolist() == X.dtypes.tolist()
+    assert np.isfinite(filled["b"]).all()
+
+
+@pytest.mark.parametrize("q", [[], "half", [[0.5]], 1.0])
+def test_probabilities_that_are_none_are_named(q, agnostic):
+    with pytest.raises(ValueError, match="q must be a number between 0 and 1"):
+        agnostic.quantile(rows(3, 0), 0, q)
+
+
+def test_a_flag_is_no_column_to_ask_for():
+    X = np.random.default_rng(0).normal(size=(40, 1))
+    density = MADEDensity((4,), n_orderings=1, max_iter=1).fit(X)
+    with pytest.raises(ValueError, match="column names the column False"):
+        density.cdf(X, False)

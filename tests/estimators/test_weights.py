@@ -240,6 +240,58 @@ def test_weights_may_be_of_any_size(factor):
     np.testing.assert_allclose(found, expected, rtol=1e-4)
 
 
+def test_weights_of_validation_rows_have_a_unit_of_their_own():
+    X, held = table("real"), table("real")[:20] + 0.1
+    density = MADEDensity(max_iter=4, n_orderings=2, random_state=0)
+    expected = density.fit(X, X_val=held).validation_scores_
+    for ours, theirs in ((None, 1e60), (1e-40, None), (1e200, 1e-200)):
+        weights = {
+            name: None if weight is None else np.full(n, weight)
+            for name, n, weight in (
+                ("sample_weight", len(X), ours),
+                ("sample_weight_val", len(held), theirs),
+            )
+        }
+        found = density.fit(X, X_val=held, **weights).validation_scores_
+        np.testing.assert_allclose(found, expected, rtol=1e-4)
+
+
+@pytest.mark.parametrize("weight", [1e307, 1e-310])
+def test_weights_near_the_ends_of_numbers(weight):
+    X = table("real")
+    density = MADEDensity(max_iter=2, n_orderings=1, random_state=0)
+    expected = density.fit(X, sample_weight=np.ones(len(X))).score(X)
+    density.fit(X, sample_weight=np.full(len(X), weight))
+    found = density.score(X, sample_weight=np.full(len(X), weight))
+    assert found == pytest.approx(expected, rel=1e-2)
+
+
+@pytest.mark.parametrize("ordering", ["natural", "agnostic"])
+def test_rows_beside_a_far_heavier_one_validate(ordering):
+    X = table("real")
+    weights = np.r_[1e60, np.ones(len(X) - 1)]
+    density = MADEDensity((8,), ordering=ordering, max_iter=2, random_state=0)
+    density.set_params(n_orderings=2).fit(X, sample_weight=weights)
+    assert np.isfinite(density.validation_scores_).all()
+
+
+def test_the_threshold_counts_weights_that_are_routed_by_another_name():
+    X = table("real")
+    weights = 3.0 * (np.arange(len(X)) % 3 > 0)
+    density = MADEDensity(max_iter=3, n_orderings=1, random_state=0)
+    with config_context(enable_metadata_routing=True):
+        renamed = DensityOutlierDetector(density.set_fit_request(sample_weight="w"))
+        found = renamed.fit(X, w=weights).offset_
+        plain = DensityOutlierDetector(density.set_fit_request(sample_weight=True))
+        assert plain.fit(X, sample_weight=weights).offset_ == found
+    rows = tuple(map(tuple, X))
+    detector = DensityOutlierDetector(MADEDensity(**density.get_params()))
+    expected = detector.fit(X).offset_
+    for weight in (2.0, np.full(len(X), 2.0)):
+        found = detector.fit(rows, sample_weight=weight).offset_
+        assert found == pytest.approx(expected, abs=0.2)
+
+
 def test_the_threshold_of_a_detector_counts_rows_by_their_weights():
     X = table("real")
     weights = whole_weights(len(X)) * (np.arange(len(X)) % 4 > 0)

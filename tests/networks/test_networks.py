@@ -72,7 +72,8 @@ def test_forward_equals_the_unrolled_steps(name, table, ordering, dtype, atol):
 @pytest.mark.parametrize("sizes", [(1,), (3,), (20,), (3, 20), ()])
 @pytest.mark.parametrize("block", [1, 2, 3])
 @pytest.mark.parametrize("direct", [True, False])
-def test_made_steps_across_blocks(table, sizes, block, direct, monkeypatch):
+@pytest.mark.parametrize("as_input", [True, False])
+def test_made_steps_across_blocks(table, sizes, block, direct, as_input, monkeypatch):
     monkeypatch.setattr(_made_steps, "BLOCK", block)
     n_inputs, n_params = WIDTHS[table]
     ordering = properties.make_orderings("random", len(n_inputs), 2)
@@ -85,6 +86,7 @@ def test_made_steps_across_blocks(table, sizes, block, direct, monkeypatch):
             hidden_layer_sizes=sizes,
             direct=direct,
             n_context=2,
+            context_as_input=as_input,
             dtype=torch.float64,
         )
     )
@@ -132,12 +134,48 @@ def test_one_column_has_constant_parameters(name):
 
 
 @every_network
-def test_context_is_a_bias(name):
-    network = make_network(name, *widths("mixed", name), n_context=3)
+@pytest.mark.parametrize("as_input", [True, False])
+def test_context_is_a_bias(name, as_input):
+    options = {"n_context": 3, "context_as_input": as_input}
+    network = make_network(name, *widths("mixed", name), **options)
     u, context = inputs(network), contexts(network)
     properties.check_context_is_bias(network, u, atol=1e-12)
     properties.check_forward_equals_steps(network, u, context, atol=1e-10)
     properties.check_order(network, u, context)
+
+
+@every_network
+@pytest.mark.parametrize("table", ["mixed", "one column"])
+def test_given_a_context_forward_equals_the_slow_twin(name, table):
+    sizes = ([2], [2]) if table == "one column" else widths(table, name)
+    network = make_network(name, *sizes, n_context=3, context_as_input=True)
+    u, context = inputs(network), contexts(network)
+    out = network(u, context).detach().numpy()
+    properties.check_forward_equals_steps(network, u, context, atol=1e-10)
+    properties.check_order(network, u, context)
+    for e, member in enumerate(properties.members(network)):
+        rows = zip(u.numpy(), context.numpy(), strict=True)
+        twin = [
+            np.concatenate(properties.twin_params(member, row, of_row))
+            for row, of_row in rows
+        ]
+        np.testing.assert_allclose(out[e], twin, atol=1e-12)
+
+
+@pytest.mark.parametrize("name", [n for n in NETWORKS if "belief network" not in n])
+def test_as_an_input_a_context_reaches_the_first_column_by_hidden_units(name):
+    """From the start: units that nothing reaches would stay at 0, and weights too."""
+    options = {"n_context": 3, "context_as_input": True}
+    network = make_network(name, *widths("numbers", name), **options)
+    bias = torch.zeros(sum(network.n_params), dtype=torch.float64)
+    network.reset_parameters(properties.generator(1), bias)
+    V = network.W if getattr(network, "tied", False) else network.V
+    with torch.no_grad():
+        V += torch.randn(V.shape, generator=properties.generator(2), dtype=V.dtype)
+        params = network(inputs(network, 40), contexts(network, 40))
+    assert not network.C.any()
+    for e, d in enumerate(network.ordering[:, 0].tolist()):
+        assert params[e, :, d].std() > 0.1
 
 
 @every_network

@@ -212,3 +212,19 @@ def test_what_cannot_be_shown(density, table, monkeypatch):
         FeatureScoresDisplay([0.0], values=[1.0]).plot()
     with pytest.raises(ImportError, match=r"FeatureScoresDisplay\.from_estimator req"):
         show(density, table)
+
+
+def test_a_missing_cell_is_neither_mass_nor_density():
+    X = reals(60)
+    X[0, 0] = np.nan
+    density = small(MADEDensity, ordering="agnostic", max_iter=1).fit(X)
+    display = FeatureScoresDisplay.from_estimator(density, X, row=0)
+    texts = [text.get_text() for text in display.ax_.get_legend().get_texts()]
+    assert len(texts) == 1
+    assert texts[0].startswith("density")
+
+
+def test_a_row_that_is_not_there_is_named():
+    density = small(MADEDensity, max_iter=1).fit(reals(60))
+    with pytest.raises(IndexError, match="row=5 is not among the 2 rows of X"):
+        FeatureScoresDisplay.from_estimator(density, reals(60)[:2], row=5)
