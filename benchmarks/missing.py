@@ -16,9 +16,10 @@ same complete test rows, a fifth of the set, in the units of the set. With fewer
 
 Columns of numbers with few values are left out, as in `accuracy.py`, and the rounding
 of the others is hidden by uniform noise of its width, in training and test rows, before
-any cell goes missing. With `--rounded` it is left, in a record of its own: on heaps of
-rounded values a density grows without bound, and the mean over test rows tells of a few
-of them (0.2 cm of petals) rather than of how well columns are known by each other.
+any cell goes missing. With `--rounded` it is left, in a record of its own, which is not
+kept: on heaps of rounded values a density grows without bound, and the mean over test
+rows tells of a few of them (0.2 cm of petals) rather than of how well columns are known
+by each other.
 """
 
 import argparse

@@ -6,8 +6,8 @@ Reads `images/binarized_mnist.npz` in the folder of SKDENSITY_AR_DATA. Every mem
 fit to all training rows with a seed of its own, watched by the validation rows, and is
 kept in the cache: a run that is broken off goes on with the next one. The first visits
 the pixels line by line, the others in the further `SCANS`. The ensemble is the average
-of the members' densities (published figures: `RESULTS.md` of the project; NADE -88.33,
-MADE with 32 masks -86.64, deep EoNADE ensemble -84.65).
+of the members' densities (published: NADE -88.33, MADE with 32 masks -86.64, deep
+EoNADE ensemble -84.65).
 """
 
 import argparse

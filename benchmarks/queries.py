@@ -27,7 +27,7 @@ from timing import described
 from skdensity_ar import MADEDensity
 
 HERE = Path(__file__).parent
-# In all of them but the known truths, which add others.
+# In most of them, which leave out some and add others.
 SETS = (
     "iris",
     "wine",

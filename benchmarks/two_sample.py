@@ -15,7 +15,7 @@ any model: all are rounded by this benchmark's own rule.
 
 Memorisation: the median distance of a draw to the nearest training row divided by that
 of a held-out row (standardised numbers, bits of categories), and the share of rounded
-draws that are training rows; of held-out rows none is.
+draws that are training rows; of held-out rows, as they are, none is.
 
 Rivals: the Gaussian mixture of the smallest BIC (of categories it has bits, the largest
 is drawn), every column drawn from training by itself, and a Gaussian copula whose

@@ -28,7 +28,6 @@ MIDDLE = {
     "_gaussians",
     "_innovations",
     "_residuals",
-    "_persistence",
     "_random",
     "_sequences",
     "_training",
@@ -57,7 +56,6 @@ ALLOWED: dict[str, set[str]] = {
     "_completed": {"_estimate", "_training"},
     "_innovations": {"conditionals"},
     "_sequences": MODEL | {"_innovations", "_training"},
-    "_persistence": MODEL | (MIDDLE - {"_persistence"}),
     "datasets": MODEL | MIDDLE,
     "_baselines": MODEL | MIDDLE,
     "_sequence_baselines": {"_baselines"},
@@ -68,8 +66,7 @@ ALLOWED: dict[str, set[str]] = {
     "_tour_picture": set(),
     "_tour": PUBLIC
     | {"_baselines", "_sequence_baselines", "_tour_picture", "__init__"},
-    "_cli": MODEL | MIDDLE | PUBLIC | {"_baselines", "checks", "__init__"},
-    "__main__": PUBLIC | {"_tour", "_cli", "__init__"},
+    "__main__": PUBLIC | {"_tour", "__init__"},
 }
 
 # Layer -> the third-party packages that it must not import.

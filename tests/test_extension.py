@@ -73,6 +73,18 @@ def test_a_class_of_ones_own_is_a_conditional(cls):
     assert p_value > properties.P_VALUE
 
 
+def test_what_it_does_not_say_is_named():
+    X = counts()
+    density = small(MADEDensity, conditional=Poisson, ordering="agnostic", max_iter=1)
+    X[0, 0] = np.nan
+    density.fit(X)
+    assert np.isfinite(density.impute(X, "sample", random_state=0)).all()
+    with pytest.raises(NotImplementedError, match="Poisson does not say what a mean"):
+        density.impute(X)
+    with pytest.raises(ValueError, match="Poisson knows no order of its values"):
+        density.cdf(X, 0)
+
+
 def test_it_may_be_chosen_for_one_column():
     frame = mixed_frame()
     frame["visits"] = np.random.default_rng(1).poisson(2.0, len(frame))

@@ -143,7 +143,10 @@ class Conditional(nn.Module):
         The mean, median or mode, as `kind` says, of the average of E densities, by
         equal weights or those given, (E, ..., D); of categories always the mode.
         """
-        raise NotImplementedError
+        raise NotImplementedError(
+            f"{type(self).__name__} does not say what a mean, median or mode is: "
+            "define center(params, kind, weights), or impute with strategy='sample'."
+        )
 
     def initial_bias(self, x: Tensor) -> Tensor:
         """Parameters (D, n_params) that fit each column of `x` (n, D) by itself."""

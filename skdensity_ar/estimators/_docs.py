@@ -8,17 +8,18 @@ import re
 _MIXTURES = """
 n_components : int or "auto", default="auto"
     Components per mixture. "auto" is 5 for fewer than 50 rows per column; for a
-    table of one column four for every row, at most 4000; otherwise 200 shared out
-    among the real columns, at least 10 and at most 30 for each. From 200 on, and
-    with 20 rows or more, they start as kernels of four widths on the values, those on
-    values that many rows share apart: the likelihood of values left out chooses and
-    weighs the widths.
+    table of one real column four for every row, at most 4000; otherwise 200 shared
+    out among real columns, counts and levels, at least 10 and at most 30 for each.
+    From 200 on, and with 20 rows or more, they start as kernels of four widths on the
+    values, those on values that many rows share apart: the likelihood of values left
+    out chooses and weighs the widths.
 n_frequencies : int or "auto", default="auto"
     F: of a real value x, in units of its spread, hidden units see sin(2ᵏ x) / 2ᵏ
     and cos(2ᵏ x) / 2ᵏ for k = 0 … F - 1 besides x itself, so that what comes after
     may depend on it in detail [2]_. 0 is the paper's model. "auto" is 8, and 2
     for fewer than 50 rows per column; in a table of one column there is nothing to
-    see, and it is 0.
+    see, and it is 0. Columns of a context count as columns here, and their real
+    values are seen likewise.
 """
 
 # Of those that train a NADE.
@@ -27,7 +28,8 @@ compile : bool, default=False
     Whether training steps of a single hidden layer run NADE's recursion as
     `torch.compile` translates it, which takes half a minute, once, and a C++ compiler
     (on a GPU, Triton). Worth it for fits that take several minutes: a step then takes
-    about two thirds of the time. Scores are computed without it.
+    half of the time for bits, and nine tenths with mixtures. Scores are computed
+    without it.
 """
 
 # Of those whose networks can serve all orderings.
@@ -64,7 +66,8 @@ n_orderings : int or "auto", default="auto"
     others draw theirs; each has its own weights and its own validation rows. The
     density is the average of their densities. With ordering="agnostic" these are the
     drawn orderings by which the networks score and sample. "auto" is 8 for tables with
-    real columns and fewer than 10000 rows, otherwise 4; 1 for a single column.
+    real columns and fewer than 10000 rows, otherwise 4; 1 for a single column without
+    a context.
 handle_unknown : {"score", "error"}, default="score"
     What scoring does with a category or a level not seen in `fit`: give it the mass
     1e-6 kept for it, or raise an error.
@@ -149,7 +152,8 @@ score_kind_ : str
 history_ : History
     Losses per epoch, the best epoch of every member, why training stopped.
 loss_curve_ : list of float
-    Training loss after every epoch, in nats per row of standardised data.
+    Mean training loss over the mini-batches of every epoch, in nats per row of
+    standardised data.
 validation_scores_ : list of float
     Log-density of the validation rows after every epoch, likewise; empty without
     validation rows. With ordering="agnostic" both are estimates, from orderings drawn
@@ -229,13 +233,19 @@ verbose : bool or int, default=False
 """,
     "loss_curve_": """
 loss_curve_ : list of float
-    Training loss after every epoch, in nats per frame of standardised data.
+    Mean training loss over the mini-batches of every epoch, in nats per frame of
+    standardised data.
 """,
     "validation_scores_": """
 validation_scores_ : list of float
     Log-density of the validation frames after every epoch, likewise; empty without
     validation frames.
 """,
+    "module_": """
+module_ : SequenceModule
+    The fitted torch module.
+""",
+    "context_": "",
     "n_features_in_": """
 n_timesteps_ : ndarray of int
     Lengths of the sequences seen in `fit`, each as often as its sequence counts.
@@ -271,4 +281,4 @@ def _entries(text: str, instead: dict[str, str]) -> str:
     """Indent the entries of a numpydoc section, some of them replaced."""
     entries = re.split(r"\n(?=\w)", text.strip())
     chosen = [instead.get(entry.split(" : ")[0], entry).strip() for entry in entries]
-    return "\n".join(chosen).replace("\n", "\n    ")
+    return "\n".join(filter(None, chosen)).replace("\n", "\n    ")

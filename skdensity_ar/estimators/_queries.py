@@ -384,8 +384,9 @@ class ConditionalQueries(BaseAutoregressiveDensity):
             "sample" draws all of them together, as `sample_conditional` does, and is
             the only one with missing="estimate". A category has a mode, whichever of
             the first three is asked for; a count or a level is rounded; in a column
-            with bounds the mean is that of what its mixture is of, mapped back; with
-            atoms the likeliest of these and of the other values comes first.
+            with bounds the mean is that of what its mixture is of, mapped back; a
+            column with atoms is filled by the likeliest of these if it is likelier
+            than all other values together.
         random_state : int, RandomState instance or None, default=None
             Decides the draws of "sample".
         context : as in `fit`, default=None

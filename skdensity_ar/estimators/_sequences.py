@@ -71,7 +71,7 @@ class SequenceDensity(BaseAutoregressiveDensity):
         sample_weight : array-like of shape (n_sequences,), default=None
             How often each sequence counts, all of its frames alike; None counts each
             once. A weight of 2 is as the sequence twice, a weight of 0 as none.
-        X_val : as X
+        X_val : as X, default=None
             Sequences that early stopping watches; None sets a share of X aside: whole
             sequences, or, of fewer than 10, the last frames of each.
         sample_weight_val : array-like of shape (n_validation_sequences,), default=None

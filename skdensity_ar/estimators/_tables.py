@@ -154,7 +154,8 @@ class TableDensity(ConditionalQueries):
         sample_weight : array-like of shape (n_samples,), default=None
             How often each row counts; None counts each once. A weight of 2 is as the
             row twice, a weight of 0 as none.
-        X_val : array-like or frame of shape (n_validation_samples, n_features)
+        X_val : array-like or frame of shape (n_validation_samples, n_features), \
+                default=None
             Rows that early stopping watches; None sets a share of X aside.
         sample_weight_val : array-like of shape (n_validation_samples,), default=None
             How often each row of X_val counts; None counts each once.
@@ -162,7 +163,8 @@ class TableDensity(ConditionalQueries):
                 (n_samples,), default=None
             What the density is conditioned on: p(x | context). Labels and booleans,
             of a frame or an array of strings, are categories; numbers are numbers,
-            class labels that are integers too: make them strings.
+            class labels that are integers too: make them strings. An array holds
+            either; a frame may hold both.
         context_val : as context, default=None
             Of the rows of X_val, which need one where X has one.
 

@@ -18,7 +18,8 @@ BELOW, ABOVE = "#d1495b", "#2e6f9e"
 class FeatureScoresDisplay:
     """The share of every column in the log-density of one row, lowest first.
 
-    A share is a conditional log-density, log p(x_d | other columns), in nats. That of a
+    A share is a conditional log-density in nats, log p(x_d | the columns before),
+    averaged over orderings, or with given="others" log p(x_d | all others). That of a
     real column depends on its unit: in metres it is log 1000 higher than in
     millimetres, so shares of columns with different units do not compare, nor do they
     with those of categories, which are masses. What can be compared is how far each
@@ -119,8 +120,9 @@ class FeatureScoresDisplay:
             Which of them to show, by its position; -1 is the last.
         X_reference : array-like or frame of shape (n_others, n_features), default=None
             Rows whose median share of every column the bars start from. A mass and a
-            density do not compare: where the row has an atom only rows with one count,
-            so that how rare atoms are does not show; elsewhere only the others.
+            density do not compare: in a column with atoms the median is over rows that
+            hold one, if the row does, and otherwise over those that hold none. How
+            rare atoms are does not show.
         given : {"others"} or None, default=None
             As in `score_features`.
         context, context_reference : as in `fit`, default=None
