@@ -292,15 +292,14 @@ class LabelColumn(CategoryColumn):
 
     def read(self, values: np.ndarray) -> np.ndarray:
         values = values.astype(object)
-        if self.encoder is None:
+        if self.encoder is None or len(values) == 0:
             return values
-        # As labels that no row had they would score, only low.
+        # One such among others is a label that no row had, which scores low.
         known = self.encoder.categories_[0][0]
-        wrong = [v for v in values if isinstance(v, str) != isinstance(known, str)]
-        if wrong:
+        if all(isinstance(v, str) != isinstance(known, str) for v in values):
             raise ValueError(
-                f"Column {self.name!r} holds {wrong[0]!r} of type "
-                f"{type(wrong[0]).__name__}, but was fitted with labels such as "
+                f"Column {self.name!r} holds {values[0]!r} of type "
+                f"{type(values[0]).__name__}, but was fitted with labels such as "
                 f"{known!r} of type {type(known).__name__}; convert it to these."
             )
         return values

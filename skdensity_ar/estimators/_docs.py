@@ -245,7 +245,10 @@ validation_scores_ : list of float
 module_ : SequenceModule
     The fitted torch module.
 """,
-    "context_": "",
+    "context_": """
+context_ : None
+    There is none beside the frames.
+""",
     "n_features_in_": """
 n_timesteps_ : ndarray of int
     Lengths of the sequences seen in `fit`, each as often as its sequence counts.
@@ -281,4 +284,4 @@ def _entries(text: str, instead: dict[str, str]) -> str:
     """Indent the entries of a numpydoc section, some of them replaced."""
     entries = re.split(r"\n(?=\w)", text.strip())
     chosen = [instead.get(entry.split(" : ")[0], entry).strip() for entry in entries]
-    return "\n".join(filter(None, chosen)).replace("\n", "\n    ")
+    return "\n".join(chosen).replace("\n", "\n    ")
