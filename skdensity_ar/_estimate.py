@@ -114,9 +114,9 @@ class EstimateModule(DensityModule):
     def _telling(self, x: Tensor) -> Tensor:
         """Which cells (n, D) are not other values of a constant column than its own."""
         telling = torch.ones_like(x, dtype=torch.bool)
-        for d, conditional in enumerate(self._column_conditionals()):
+        for conditional, columns in zip(self.conditionals, self.columns, strict=True):
             if isinstance(conditional, PointMass):
-                telling[:, d] = (x[:, d] == 0.0) | x[:, d].isnan()
+                telling[:, columns] = (x[:, columns] == 0.0) | x[:, columns].isnan()
         return telling
 
     def _uniforms(self, n_draws: int, seed: int, device: torch.device) -> Tensor:

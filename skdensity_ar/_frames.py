@@ -177,8 +177,10 @@ def column_values(X: Any, j: int) -> tuple[np.ndarray, np.ndarray]:
 
 def is_missing(value: Any) -> bool:
     """Whether a Python object stands for no value: None, NaN, pandas' NaT and NA."""
-    # NA is neither equal to itself nor not; pandas may not be there.
-    return value is None or type(value).__name__ == "NAType" or value != value
+    try:
+        return value is None or bool(value != value)
+    except (TypeError, ValueError):  # of NA, or of an array; pandas may not be there
+        return type(value).__name__ == "NAType"
 
 
 def _wrong_dtype(name: Hashable, kind: str) -> str:

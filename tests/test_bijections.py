@@ -6,7 +6,7 @@ import polars as pl
 import pytest
 import sklearn
 from scipy.stats import multivariate_normal, norm
-from sklearn.base import clone
+from sklearn.base import BaseEstimator, clone
 from sklearn.compose import (
     ColumnTransformer,
     make_column_selector,
@@ -199,6 +199,25 @@ def test_whitened_columns_near_no_number_are_refused():
                 density.fit(X)
         else:
             density.fit(unit * X)
+
+
+def test_a_constant_column_comes_back_and_a_stranger_is_named():
+    X = np.column_stack([rows(40)[:, 0], np.full(40, 0.1), np.full(40, 1e9 / 3)])
+    density = TransformedDensity(None, GaussianMixture(random_state=0)).fit(X)
+    assert np.isfinite(density.score(X))
+
+    class Stranger(BaseEstimator):  # no set_output
+        def fit(self, X, y=None):
+            return self
+
+        def transform(self, X):
+            return X
+
+    alone, part = Stranger(), ColumnTransformer([("a", Stranger(), [0, 1, 2])])
+    for transformer in (alone, part):
+        for table in (X, pd.DataFrame(X)):
+            with pytest.raises(ValueError, match="Stranger"):
+                TransformedDensity(transformer, GaussianMixture()).fit(table)
 
 
 @pytest.mark.parametrize("container", [np.asarray, pd.DataFrame])

@@ -95,12 +95,16 @@ class Columns:
                 out[:, j] = column.transform(values)
         return out
 
+    @property
+    def constant(self) -> list[Hashable]:
+        """The names of those of one value."""
+        return [c.name for c in self.columns if isinstance(c, ConstantColumn)]
+
     def warn_of_constants(self) -> None:
         """Say which columns tell nothing of a row."""
-        constant = [c.name for c in self.columns if isinstance(c, ConstantColumn)]
-        if constant:
+        if self.constant:
             warnings.warn(
-                f"Columns {constant} are constant: each is taken as a point mass, "
+                f"Columns {self.constant} are constant: each is taken as a point mass, "
                 "which adds 0 to the log-density of its value and -inf to that of any "
                 "other. Drop them to be rid of this warning.",
                 UserWarning,

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from skdensity_ar._columns import Columns, ConstantColumn, fit_columns
+from skdensity_ar._columns import Columns, fit_columns
 from skdensity_ar._validation import check_context
 from skdensity_ar.conditionals import Conditional
 from skdensity_ar.estimators._build import conditional_blocks
@@ -100,12 +100,11 @@ def fit_context(
     for warning in caught:
         text = f"context: {warning.message}"
         warnings.warn(text, warning.category, stacklevel=2)
-    constant = [c.name for c in columns.columns if isinstance(c, ConstantColumn)]
-    if constant:
+    if columns.constant:
         warnings.warn(
-            f"context: the columns {constant} are constant, so nothing is learnt from "
-            "them, and whatever they hold when scoring changes nothing. Drop them to "
-            "be rid of this warning.",
+            f"context: the columns {columns.constant} are constant, so nothing is "
+            "learnt from them, and whatever they hold when scoring changes nothing. "
+            "Drop them to be rid of this warning.",
             UserWarning,
             stacklevel=2,
         )
