@@ -11,6 +11,7 @@ from explanations import corrupted, first_rate
 from imputation import Filled, crps, measures, share_covered, to_values
 from known_truths import Exact, Mixture, Network, differences, without
 from queries import Rows, lines, outcome, paired, ranks, with_holes
+from regression import GP, LEVELS, OURS, REGRESSIONS, computed
 from rivals import (
     Coder,
     CopulaSampler,
@@ -169,6 +170,22 @@ def test_of_all_ranks_a_share_of_91_in_101_is_covered():
     assert share_covered(draws, np.arange(101) - 0.5).sum() == 91
     # Where all tie, the one cell has all ranks.
     assert share_covered(np.zeros((1, 100)), np.zeros(1)) == pytest.approx(91 / 101)
+
+
+@pytest.mark.parametrize("model", [OURS, GP, "ridge", "boosted trees"])
+def test_regressions_score_as_their_gaussian(model, rng):
+    """On a line with Gaussian errors: all near the truth, the trees behind."""
+    X = rng.normal(size=(600, 2))
+    y = 50.0 + 10.0 * X[:, 0] + 2.0 * rng.normal(size=600)
+    rows = np.column_stack([X, y])
+    args = argparse.Namespace(max_iter=40)
+    (found,) = computed(model, rows[:400], rows[400:], args)
+    truth = 0.5 * np.log(2.0 * np.pi * np.e * 2.0**2)
+    off = (y[400:] - 50.0 - 10.0 * X[400:, 0])[:, None] - 2.0 * norm.ppf(LEVELS)
+    loss = 2.0 * np.mean(np.maximum(LEVELS * off, (LEVELS - 1.0) * off))
+    slack = 0.5 if model in REGRESSIONS and model != "ridge" else 0.12
+    assert truth - 0.1 < found["nll"] < truth + slack
+    assert found["crps"] == pytest.approx(loss / y[:400].std(), rel=slack)
 
 
 @pytest.mark.parametrize("kind", ["full", "diag"])
