@@ -44,10 +44,8 @@ for regression in (
     answers[type(regression).__name__] = answer
 
 few = total <= total.median()
-print(
-    "                               nats   covered by 90 % intervals, and their width"
-)
-print("                                      of wines with little       and with much")
+print(f"{'':31s}nats   inside of 90 % intervals, and their width,")
+print(f"{'':38s}of wines with little       and with much")
 for name, (scores, lowest, highest) in answers.items():
     inside, wide = (lowest <= y_test) & (y_test <= highest), highest - lowest
     text = "  ".join(
