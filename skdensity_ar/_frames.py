@@ -151,12 +151,15 @@ def column_values(X: Any, j: int) -> tuple[np.ndarray, np.ndarray]:
     name, kind = X.columns[j], str(column_dtype(X, j)).lower()
     if kind.startswith(_NESTED):
         raise TypeError(_wrong_dtype(name, kind))
+    if kind.endswith("int128"):
+        raise TypeError(
+            f"Column {name!r} has dtype {kind}, which numpy does not; cast it to Int64 "
+            "or Float64."
+        )
     missing, column = _missing(X, j), _column(X, j)
     if missing.any():
         is_pandas = container_of(X) == "pandas"
         column = column[~missing] if is_pandas else column.filter(~missing)
-    if kind.endswith("int128"):  # polars'; numpy has none
-        column = column.cast(float)
     values = column.to_numpy()
     if holds_labels(X, j):
         values = values.astype(object)
@@ -292,7 +295,7 @@ def with_flags(X: Any, flags: np.ndarray, names: Sequence[str]) -> Any:
 def with_doubles(X: Any) -> Any:
     """The frame with its floats, if they are narrower, as float64."""
     if container_of(X) == "pandas":
-        narrow = [d in (np.float16, np.float32) for d in X.dtypes]
+        narrow = [str(d).lower() in ("float16", "float32") for d in X.dtypes]
         if not any(narrow):
             return X
         wide = {j: X.iloc[:, j].astype(np.float64) for j in np.flatnonzero(narrow)}
@@ -303,6 +306,18 @@ def with_doubles(X: Any) -> Any:
     import polars as pl
 
     return X.with_columns(pl.col(pl.Float32).cast(pl.Float64))
+
+
+def as_matrix(X: Any) -> np.ndarray:
+    """The cells of a table (n, D), NaN where missing; objects where it has labels."""
+    if container_of(X) == "numpy":
+        return X
+    columns = [column_values(X, j) for j in range(X.shape[1])]
+    has_labels = any(values.dtype.kind == "O" for values, _ in columns)
+    out = np.full(X.shape, np.nan, dtype=object if has_labels else np.float64)
+    for j, (values, missing) in enumerate(columns):
+        out[~missing, j] = values
+    return out
 
 
 def without_values(X: Any, j: int) -> Any:

@@ -137,40 +137,40 @@ def fit_residuals(
        Large-Dimensional Covariance Matrices.
     """
     # The context comes before all columns.
-    linear = list(linear)
-    known = x[:, :0] if context is None else context[:, linear]
-    values = torch.cat([known, x[:, list(real)]], -1).double().cpu().numpy()
-    # One far value would decide a covariance alone.
-    values = values[(np.abs(values) <= FAR).all(1)]
-    n_known, n_all = known.shape[1], values.shape[1]
-    if not real or n_all < 2 or len(values) < _ROWS_PER_COLUMN * n_all:
-        return None
-    values = values[:: 1 + len(values) // _MAX_ROWS]
-    mean, spread = values.mean(0), np.maximum(values.std(0), 1e-9)
-    # Shrinking keeps few rows from showing relations that are none.
-    shrunk = LedoitWolf(assume_centered=True).fit((values - mean) / spread).covariance_
-    covariance = (shrunk + 1e-9 * np.eye(n_all)) * np.outer(spread, spread)
-
-    (n_members, D), place = ordering.shape, {d: n_known + i for i, d in enumerate(real)}
+    n_context = 0 if context is None else context.shape[1]
+    (n_members, D), place = ordering.shape, {d: i for i, d in enumerate(real)}
     a, B, C, s = (
         np.zeros((n_members, D)),
         np.zeros((n_members, D, D)),
-        np.zeros((n_members, D, 0 if context is None else context.shape[1])),
+        np.zeros((n_members, D, n_context)),
         np.ones((n_members, D)),
     )
-    for e, visited in enumerate(ordering.tolist()):
-        columns = [d for d in visited if d in place]
-        order = [*range(n_known), *(place[d] for d in columns)]
-        L = np.linalg.cholesky(covariance[np.ix_(order, order)])
-        left = L.diagonal()
-        # x - mean = L ε, so ε_t = (x_t - mean_t - Σ_<t B_t (x - mean)) / L_tt.
-        B_e = np.tril(np.eye(n_all) - left[:, None] * np.linalg.inv(L), -1)
-        well = left < _WELL_PREDICTED * spread[order]
-        for t in np.flatnonzero(well[n_known:]) + n_known:
-            d = columns[t - n_known]
-            C[e, d, linear], B[e, d, columns] = np.split(B_e[t], [n_known])
-            a[e, d] = mean[order[t]] - B_e[t] @ mean[order]
-            s[e, d] = min(max(left[t], smallest[d]), 1.0)
+    least = np.full((n_members, D), np.inf)
+    # With the context before all columns, and without: labels that tell nothing shrink
+    # what the columns tell of each other.
+    for inputs in [[], list(linear)] if len(linear) else [[]]:
+        known = x[:, :0] if context is None else context[:, inputs]
+        gaussian = _shrunk_gaussian(torch.cat([known, x[:, list(real)]], -1))
+        if gaussian is None:
+            continue
+        mean, spread, covariance = gaussian
+        n_known = len(inputs)
+        for e, visited in enumerate(ordering.tolist()):
+            columns = [d for d in visited if d in place]
+            order = [*range(n_known), *(n_known + place[d] for d in columns)]
+            L = np.linalg.cholesky(covariance[np.ix_(order, order)])
+            left = L.diagonal()
+            # x - mean = L ε, so ε_t = (x_t - mean_t - Σ_<t B_t (x - mean)) / L_tt.
+            B_e = np.tril(np.eye(len(order)) - left[:, None] * np.linalg.inv(L), -1)
+            well = left < _WELL_PREDICTED * spread[order]
+            for t in np.flatnonzero(well[n_known:]) + n_known:
+                d = columns[t - n_known]
+                if left[t] >= least[e, d]:
+                    continue
+                least[e, d] = left[t]
+                C[e, d, inputs], B[e, d, columns] = np.split(B_e[t], [n_known])
+                a[e, d] = mean[order[t]] - B_e[t] @ mean[order]
+                s[e, d] = min(max(left[t], smallest[d]), 1.0)
     if not (B.any() or C.any()):
         return None
 
@@ -179,3 +179,20 @@ def fit_residuals(
 
     of_context = None if context is None else tensor(C)
     return Residuals(tensor(a), tensor(B), of_context, tensor(s), ordering.to(x.device))
+
+
+def _shrunk_gaussian(
+    x: Tensor,
+) -> tuple[np.ndarray, np.ndarray, np.ndarray] | None:
+    """Mean, spread and shrunk covariance of rows (n, k); None of too few."""
+    values = x.double().cpu().numpy()
+    # One far value would decide a covariance alone.
+    values = values[(np.abs(values) <= FAR).all(1)]
+    k = values.shape[1]
+    if k < 2 or len(values) < _ROWS_PER_COLUMN * k:
+        return None
+    values = values[:: 1 + len(values) // _MAX_ROWS]
+    mean, spread = values.mean(0), np.maximum(values.std(0), 1e-9)
+    # Shrinking keeps few rows from showing relations that are none.
+    shrunk = LedoitWolf(assume_centered=True).fit((values - mean) / spread).covariance_
+    return mean, spread, (shrunk + 1e-9 * np.eye(k)) * np.outer(spread, spread)

@@ -1,5 +1,7 @@
 """Transformers of scikit-learn: their log-Jacobians by differences, their inverses."""
 
+import warnings
+
 import numpy as np
 import pandas as pd
 import polars as pl
@@ -199,6 +201,36 @@ def test_whitened_columns_near_no_number_are_refused():
                 density.fit(X)
         else:
             density.fit(unit * X)
+
+
+def test_what_comes_back_is_seen_beside_a_far_value():
+    rng = np.random.default_rng(0)
+    years = rng.integers(1990, 2020, 300).astype(float)
+    years[0] = 1e6
+    X = np.column_stack([rng.lognormal(size=300), years])
+    with pytest.raises(ValueError, match="PowerTransformer loses the column 1"):
+        TransformedDensity(PowerTransformer(), GaussianMixture()).fit(X)
+
+
+@pytest.mark.parametrize("dtype", ["Int64", "Float64", "boolean"])
+def test_columns_that_may_hold_na_pass(dtype):
+    rng = np.random.default_rng(0)
+    X = pd.DataFrame({"x": rng.normal(size=60)})
+    X["other"] = pd.array(rng.integers(0, 2, 60), dtype=dtype)
+    X.loc[5:20, "other"] = pd.NA
+    scaled = make_column_transformer((StandardScaler(), ["x"]), remainder="passthrough")
+    density = MADEDensity(ordering="agnostic", max_iter=1, n_orderings=2)
+    fitted = TransformedDensity(scaled, density).fit(X)
+    assert np.isfinite(fitted.score_samples(X)).all()
+
+
+def test_a_column_without_values_is_named():
+    X = np.column_stack([rows(40)[:, 0], np.full(40, np.nan)])
+    density = MADEDensity(ordering="agnostic", max_iter=1, n_orderings=2)
+    with pytest.raises(ValueError, match="holds no value, all are missing"):
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            TransformedDensity(None, density).fit(X)
 
 
 def test_a_constant_column_comes_back_and_a_stranger_is_named():

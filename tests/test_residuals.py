@@ -78,6 +78,16 @@ def test_a_context_predicts_as_a_column_before_all_others():
     assert fit_residuals(x[:, :3], range(3), ordering, FLOORS) is None
 
 
+def test_a_context_that_tells_nothing_takes_nothing_away():
+    """Labels by the dozen shrink a covariance; what columns tell each other stays."""
+    x = torch.tensor(collinear(300))
+    labels = torch.eye(21, dtype=x.dtype)[torch.arange(300) % 21]
+    alone = fit_residuals(x, range(4), ORDERINGS, FLOORS)
+    beside = fit_residuals(x, range(4), ORDERINGS, FLOORS, labels, range(21))
+    assert beside.moved == alone.moved
+    assert torch.equal(beside(x, labels), alone(x))
+
+
 def test_gaussian_columns_start_at_their_gaussian():
     """Before training, columns on a plane score as the Gaussian that they are."""
     X = collinear(4000)

@@ -291,15 +291,13 @@ class LabelColumn(CategoryColumn):
     reads_labels = True
 
     def read(self, values: np.ndarray) -> np.ndarray:
-        values = values.astype(object)
-        if self.encoder is None or len(values) == 0:
-            return values
-        # One such among others is a label that no row had, which scores low.
-        known = self.encoder.categories_[0][0]
-        if all(isinstance(v, str) != isinstance(known, str) for v in values):
+        known = None if self.encoder is None else self.encoder.categories_[0][0]
+        # One number among objects is a label that no row had, which scores low.
+        if isinstance(known, str) and values.dtype.kind in "biuf" and len(values):
+            first = values.tolist()[0]
             raise ValueError(
-                f"Column {self.name!r} holds {values[0]!r} of type "
-                f"{type(values[0]).__name__}, but was fitted with labels such as "
+                f"Column {self.name!r} holds {first!r} of type "
+                f"{type(first).__name__}, but was fitted with labels such as "
                 f"{known!r} of type {type(known).__name__}; convert it to these."
             )
-        return values
+        return values.astype(object)

@@ -14,6 +14,7 @@ from sklearn.utils.validation import check_is_fitted
 from skdensity_ar._bijections import carried, inverse, log_slopes, takes_missing
 from skdensity_ar._frames import (
     TABLES,
+    as_matrix,
     column_values,
     container_of,
     plain_columns,
@@ -32,8 +33,8 @@ from skdensity_ar.estimators._made import MADEDensity
 # Draws that tell how much mass is lost, and how much is worth a warning.
 _N_DRAWS, _MUCH = 2000, 0.005
 
-# Share of a column's range that a value may be off once transformed there and back, and
-# share of the values that may be off by more.
+# Share of the range of a column's inner values that one may be off once transformed
+# there and back, and share of the values that may be off by more.
 _OFF, _LOST = 1e-4, 0.05
 
 # What float64 may take off the values themselves.
@@ -213,15 +214,16 @@ class TransformedDensity(DensityMixin, AroundDensity):
         numbers = [d for d, c in enumerate(self._columns) if not c.holds_labels]
         if not numbers:
             return
-        has_labels = len(numbers) < len(self._columns)
-        dtype = np.dtype(object if has_labels else np.float64)
-        back = inverse(self.transformer_, np.asarray(Z, dtype=dtype))
+        back = inverse(self.transformer_, as_matrix(Z))
         for d in numbers:
             x, missing = column_values(X, d)
             there = x.astype(np.float64)
+            if len(there) == 0:
+                continue  # of which the density says what is to be said
             off = np.abs(back[~missing, d].astype(np.float64) - there)
             # Far values may be hard to tell apart, and no more than these.
-            lost = ~(off <= _OFF * np.ptp(there) + _ROUNDING * np.abs(there).max())
+            width = np.ptp(np.quantile(there, [0.05, 0.95])) or np.ptp(there)
+            lost = ~(off <= _OFF * width + _ROUNDING * np.abs(there).max())
             if lost.mean() > _LOST:
                 raise ValueError(
                     f"{type(self.transformer_).__name__} loses the column "
