@@ -295,13 +295,10 @@ def with_flags(X: Any, flags: np.ndarray, names: Sequence[str]) -> Any:
 def with_doubles(X: Any) -> Any:
     """The frame with its floats, if they are narrower, as float64."""
     if container_of(X) == "pandas":
-        narrow = [str(d).lower() in ("float16", "float32") for d in X.dtypes]
-        if not any(narrow):
-            return X
-        wide = {j: X.iloc[:, j].astype(np.float64) for j in np.flatnonzero(narrow)}
-        X = X.copy()
-        for j, column in wide.items():
-            X.isetitem(j, column)
+        is_narrow = [str(d).lower() in ("float16", "float32") for d in X.dtypes]
+        X = X.copy() if any(is_narrow) else X
+        for j in np.flatnonzero(is_narrow):
+            X.isetitem(j, X.iloc[:, j].astype(np.float64))
         return X
     import polars as pl
 

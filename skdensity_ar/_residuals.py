@@ -36,20 +36,18 @@ class Residuals(nn.Module):
     a, s : Tensor of shape (members, D)
     B : Tensor of shape (members, D, D)
         Row d is zero from the position of d on.
-    C : Tensor of shape (members, D, n_context), or None
+    C : Tensor of shape (members, D, n_context)
     ordering : Tensor of int, shape (members, D)
     """
 
     a: Tensor
     B: Tensor
-    C: Tensor | None
+    C: Tensor
     s: Tensor
     log_det: Tensor
     ordering: Tensor
 
-    def __init__(
-        self, a: Tensor, B: Tensor, C: Tensor | None, s: Tensor, ordering: Tensor
-    ):
+    def __init__(self, a: Tensor, B: Tensor, C: Tensor, s: Tensor, ordering: Tensor):
         super().__init__()
         self.register_buffer("a", a)
         self.register_buffer("B", B)
@@ -57,8 +55,7 @@ class Residuals(nn.Module):
         self.register_buffer("s", s)
         self.register_buffer("log_det", s.double().log().sum(-1))
         self.register_buffer("ordering", ordering)
-        moved = B.any(-1) if C is None else B.any(-1) | C.any(-1)
-        self.moved = moved.tolist()  # by member and column
+        self.moved = (B.any(-1) | C.any(-1)).tolist()  # by member and column
 
     def forward(self, x: Tensor, context: Tensor | None = None) -> Tensor:
         """Rows (n, D) or (members, n, D), contexts likewise -> z (members, n, D)."""
@@ -67,7 +64,7 @@ class Residuals(nn.Module):
             compress(x).expand(len(self.B), -1, -1),
             self.B.mT,
         )
-        if self.C is not None and context is not None:
+        if context is not None:
             predicted = predicted + context @ self.C.mT
         return ((x - predicted) / self.s.unsqueeze(1)).clamp(-FARTHEST, FARTHEST)
 
@@ -97,9 +94,7 @@ class Residuals(nn.Module):
         self, x: Tensor, e: int, d: int, context: Tensor | None = None
     ) -> Tensor:
         predicted = self.a[e, d] + compress(x) @ self.B[e, d]
-        if self.C is None or context is None:
-            return predicted
-        return predicted + context @ self.C[e, d]
+        return predicted if context is None else predicted + context @ self.C[e, d]
 
 
 def fit_residuals(
@@ -136,7 +131,8 @@ def fit_residuals(
     .. [1] O. Ledoit, M. Wolf (2004). A Well-Conditioned Estimator for
        Large-Dimensional Covariance Matrices.
     """
-    # The context comes before all columns.
+    if not real:
+        return None
     n_context = 0 if context is None else context.shape[1]
     (n_members, D), place = ordering.shape, {d: i for i, d in enumerate(real)}
     a, B, C, s = (
@@ -163,10 +159,9 @@ def fit_residuals(
             # x - mean = L ε, so ε_t = (x_t - mean_t - Σ_<t B_t (x - mean)) / L_tt.
             B_e = np.tril(np.eye(len(order)) - left[:, None] * np.linalg.inv(L), -1)
             well = left < _WELL_PREDICTED * spread[order]
-            for t in np.flatnonzero(well[n_known:]) + n_known:
+            better = well[n_known:] & (left[n_known:] < least[e, columns])
+            for t in np.flatnonzero(better) + n_known:
                 d = columns[t - n_known]
-                if left[t] >= least[e, d]:
-                    continue
                 least[e, d] = left[t]
                 C[e, d, inputs], B[e, d, columns] = np.split(B_e[t], [n_known])
                 a[e, d] = mean[order[t]] - B_e[t] @ mean[order]
@@ -177,8 +172,7 @@ def fit_residuals(
     def tensor(values: np.ndarray) -> Tensor:
         return torch.as_tensor(values, dtype=x.dtype, device=x.device)
 
-    of_context = None if context is None else tensor(C)
-    return Residuals(tensor(a), tensor(B), of_context, tensor(s), ordering.to(x.device))
+    return Residuals(tensor(a), tensor(B), tensor(C), tensor(s), ordering.to(x.device))
 
 
 def _shrunk_gaussian(

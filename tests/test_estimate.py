@@ -141,7 +141,8 @@ def residuals_of(ordering):
         d, before = visited[-1], visited[:-1]
         a[e, d], s[e, d] = 0.3, 0.2
         B[e, d, before] = torch.linspace(0.5, 1.0, len(before))
-    return Residuals(a.double(), B.double(), None, s.double(), ordering)
+    C = B.new_zeros((*a.shape, 0)).double()
+    return Residuals(a.double(), B.double(), C, s.double(), ordering)
 
 
 @pytest.mark.parametrize("name", NETWORKS)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, Self
+from typing import ClassVar, Self
 
 import numpy as np
 from sklearn.base import OneToOneFeatureMixin, TransformerMixin
@@ -120,7 +120,8 @@ class DensityImputer(OneToOneFeatureMixin, TransformerMixin, AroundDensity):
         """
         with unchanged_on_failure(self):
             X = check_table(self, X, reset=True)
-            if self.strategy != "sample" and _only_draws(self.estimator):
+            only_draws = getattr(self.estimator, "missing", "exact") == "estimate"
+            if self.strategy != "sample" and only_draws:
                 raise ValueError(
                     f"missing='estimate' has draws of missing cells and no "
                     f"{self.strategy}: set strategy='sample', or give the estimator "
@@ -188,8 +189,3 @@ class DensityImputer(OneToOneFeatureMixin, TransformerMixin, AroundDensity):
         tags.input_tags = get_tags(self._unfitted()).input_tags
         tags.transformer_tags.preserves_dtype = ["float64", "float32"]
         return tags
-
-
-def _only_draws(estimator: Any) -> bool:
-    """Whether a density of ours knows draws of missing cells alone."""
-    return getattr(estimator, "missing", "exact") == "estimate"

@@ -211,7 +211,7 @@ class TransformedDensity(DensityMixin, AroundDensity):
 
     def _check_comes_back(self, X: Any, Z: Any) -> None:
         """Refuse a transformer that float64 makes many rows one by."""
-        numbers = [d for d, c in enumerate(self._columns) if not c.holds_labels]
+        numbers = self._numbers()
         if not numbers:
             return
         back = inverse(self.transformer_, as_matrix(Z))
@@ -329,9 +329,12 @@ class TransformedDensity(DensityMixin, AroundDensity):
 
     def _is_row(self, drawn: np.ndarray) -> np.ndarray:
         """Which of the rows (n, D) are finite."""
-        numbers = [d for d, c in enumerate(self._columns) if not c.holds_labels]
-        finite = np.isfinite(drawn[:, numbers].astype(np.float64))
+        finite = np.isfinite(drawn[:, self._numbers()].astype(np.float64))
         return np.logical_and.reduce(finite, axis=1)
+
+    def _numbers(self) -> list[int]:
+        """Which columns hold no labels."""
+        return [d for d, c in enumerate(self._columns) if not c.holds_labels]
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()

@@ -172,7 +172,7 @@ class Network(Members):
         self.register_buffer("ordering", ordering.to(device))
 
     @property
-    def n_before(self) -> int:
+    def n_from_context(self) -> int:
         """Inputs of the first hidden layer that come from the context."""
         seen = self.context_as_input and self.context_to == "both"
         return self.n_context if seen else 0

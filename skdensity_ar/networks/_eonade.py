@@ -83,10 +83,10 @@ class EoNADE(FeedForward):
     def reset_parameters(self, generator: torch.Generator, bias: Tensor) -> None:
         for name, p in self.named_parameters():
             if name[0] == "W":
-                n_before = p.shape[-1] + (self.n_before if name == "W0" else 0)
+                n_before = p.shape[-1] + (self.n_from_context if name == "W0" else 0)
                 nn.init.normal_(p, std=(2.0 / n_before) ** 0.5, generator=generator)
-            elif name == "C_hidden" and self.n_before:
-                std = (2.0 / (self.W0.shape[-1] + self.n_before)) ** 0.5
+            elif name == "C_hidden" and self.n_from_context:
+                std = (2.0 / (self.W0.shape[-1] + self.n_from_context)) ** 0.5
                 nn.init.normal_(p, std=std, generator=generator)
             else:
                 nn.init.zeros_(p)

@@ -54,7 +54,7 @@ class MADE(FeedForward):
         m_out = _masks.column_degrees(ordering, self.n_params)  # (..., P)
 
         # A hidden layer that sees a context has units that see nothing else.
-        self.first_degree = 0 if self.n_before else 1
+        self.first_degree = 0 if self.n_from_context else 1
         m, n_before = m_in, sum(self.n_inputs)
         for layer, size in enumerate(self.hidden_layer_sizes):
             m_hidden = self._hidden_degrees(size)  # (H,)
@@ -87,11 +87,11 @@ class MADE(FeedForward):
             if name[0] == "W":
                 # He et al. 2015, with the fan-in that the mask leaves.
                 fan_in = getattr(self, f"M{name[1:]}").sum(-1, True)
-                fan_in = fan_in + (self.n_before if name == "W0" else 0)
+                fan_in = fan_in + (self.n_from_context if name == "W0" else 0)
                 nn.init.normal_(p, generator=generator)
                 p.data.mul_((2.0 / fan_in.clamp(min=1)).sqrt())
-            elif name == "C_hidden" and self.n_before:
-                fan_in = self.M0.sum(-1, True) + self.n_before
+            elif name == "C_hidden" and self.n_from_context:
+                fan_in = self.M0.sum(-1, True) + self.n_from_context
                 nn.init.normal_(p, generator=generator)
                 p.data.mul_((2.0 / fan_in).sqrt())
             else:

@@ -104,8 +104,8 @@ class NADE(Network):
                 nn.init.normal_(p, std=(1.0 / D) ** 0.5, generator=generator)
                 if self.tied:  # W is V too: start near the parameters without inputs
                     p.data.mul_(0.1)
-            elif name == "C_hidden" and self.n_before:
-                std = (1.0 / self.n_before) ** 0.5
+            elif name == "C_hidden" and self.n_from_context:
+                std = (1.0 / self.n_from_context) ** 0.5
                 nn.init.normal_(p, std=std, generator=generator)
             elif name[0] == "W":
                 std = (2.0 / p.shape[-1]) ** 0.5
