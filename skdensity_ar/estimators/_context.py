@@ -15,6 +15,7 @@ from skdensity_ar._columns import Columns, fit_columns
 from skdensity_ar._validation import check_context
 from skdensity_ar.conditionals import Conditional
 from skdensity_ar.estimators._build import conditional_blocks
+from skdensity_ar.networks._masks import first_units
 
 
 @dataclass
@@ -40,14 +41,9 @@ class Context:
     @property
     def linear(self) -> list[int]:
         """Those that are values themselves, or labels, and not waves of a value."""
-        places: list[int] = []
-        begin = 0
-        for c, columns in self.blocks:
-            n_direct = c.n_inputs if c.n_direct is None else c.n_direct
-            for _ in columns:
-                places += range(begin, begin + n_direct)
-                begin += c.n_inputs
-        return places
+        each = [c for c, columns in self.blocks for _ in columns]
+        n_direct = [c.n_inputs if c.n_direct is None else c.n_direct for c in each]
+        return first_units([c.n_inputs for c in each], n_direct)
 
     def read(self, C: Any, n: int) -> Any:
         """Check a table of n contexts."""

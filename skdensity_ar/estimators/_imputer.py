@@ -130,8 +130,8 @@ class DensityImputer(OneToOneFeatureMixin, TransformerMixin, AroundDensity):
             self.estimator_ = self._unfitted().fit(X, **self._routed(fit_params))
             missing = missing_cells(X)
             self.indicator_features_ = np.flatnonzero(missing.any(0)).tolist()
-            names = list(self.get_feature_names_out())
-            twice = sorted({name for name in names if names.count(name) > 1})
+            names = self.get_feature_names_out()
+            twice = sorted(set(names[: X.shape[1]]) & set(names[X.shape[1] :]))
             if twice:
                 raise ValueError(
                     f"add_indicator=True adds the columns {twice}, which X has "
