@@ -545,9 +545,12 @@ def count_rows(drawn, rows) -> np.ndarray:
 
 
 def params_by_position(module: DensityModule, x: Tensor, e: int) -> Tensor:
-    """Parameters (n, P) of every column given those before it, by the e-th member."""
+    """Parameters of every column given those before it, by the e-th member, (1, n, P).
+
+    Of an agnostic module in the e-th ordering, by each network, (E, n, P).
+    """
     if not isinstance(module, AgnosticModule):
-        return module.network.member(e)(module.encode(x))
+        return module.network.member(e)(module.encode(x)).unsqueeze(0)
     of_column = {}
 
     def visit(d, rows, conditional, params):
@@ -569,19 +572,20 @@ def integral_transform(module: DensityModule, x: Tensor) -> np.ndarray:
     ordering = module.network.ordering[0]
     assert (module.network.ordering == ordering).all()
     each = [params_by_position(module, x, e) for e in range(module.n_orderings)]
-    params = torch.stack(each)  # (E, n, P)
-    log_p = module.log_conditionals(params, x).double()[..., ordering]
+    params = torch.stack(each)  # by ordering, and by network
+    of_each = module.log_conditionals(params, x).double().exp()
+    log_p = of_each.mean(1).log()[..., ordering]  # (k, n, D)
     log_weights = log_p.cumsum(-1).roll(1, -1)
     log_weights[..., 0] = 0.0
-    weights = log_weights.softmax(0)  # (E, n, D)
+    weights = log_weights.softmax(0)  # (k, n, D)
     cdf = torch.empty_like(log_p)
     position = ordering.argsort()
     outputs = reference.units_of(module.network.n_params)
     column = module._column_conditionals()
     place = torch.rand(x.shape, generator=generator(8), dtype=torch.float64)
     for d, units in enumerate(outputs):
-        params_d = params[..., units].unsqueeze(-2)  # (E, n, 1, P_d)
-        x_d = x[:, d : d + 1].expand(*params.shape[:2], 1)
+        params_d = params[..., units].unsqueeze(-2)  # (k, E, n, 1, P_d)
+        x_d = x[:, d : d + 1].expand(*params.shape[:-1], 1)
         if isinstance(column[d], Mixture):
             cdf_d = column[d].cdf(params_d, x_d)
         else:
@@ -593,7 +597,7 @@ def integral_transform(module: DensityModule, x: Tensor) -> np.ndarray:
             )
             if isinstance(column[d], Categorical):
                 cdf_d = cdf_d / (1.0 - UNSEEN_MASS)
-        cdf[..., position[d]] = cdf_d.squeeze(-1).double()
+        cdf[..., position[d]] = cdf_d.squeeze(-1).double().mean(1)
     return (weights * cdf).sum(0).clamp(0.0, 1.0).numpy()
 
 
@@ -639,10 +643,14 @@ def _twin_encode(conditional: Conditional, x: float) -> list[float]:
 
 
 def twin_params(
-    network: Network, u: np.ndarray, context: np.ndarray | None = None
+    network: Network,
+    u: np.ndarray,
+    context: np.ndarray | None = None,
+    weights: dict[str, Tensor] | None = None,
 ) -> list[np.ndarray]:
     """Parameters by column of one row u (U,) by the slow twin of one member."""
-    w = {name: p.detach().numpy() for name, p in network.named_parameters()}
+    weights = weights or dict(network.named_parameters())
+    w = {name: p.detach().numpy() for name, p in weights.items()}
     depth = len(network.hidden_layer_sizes)
     shared = {
         "n_inputs": network.n_inputs,
@@ -687,35 +695,69 @@ def twin_member_log_prob(
     row: Sequence[float],
     context: np.ndarray | None = None,
 ) -> float:
-    """log p_e(row), given a context."""
-    u = twin_inputs(module, row)
-    params = twin_params(module.network.member(e), u, context)
+    """log p_e(row), given a context: of an agnostic module by the e-th ordering."""
     if isinstance(module, AgnosticModule):
-        params = _twin_predicted(module, e, params, row)
+        each = [
+            _twin_log_conditionals(
+                module, _twin_agnostic_params(module, e, i, row, context), row
+            )
+            for i in range(module.n_members)
+        ]
+        return np.log(np.mean(np.exp(each), axis=0)).sum()
+    params = twin_params(module.network.member(e), twin_inputs(module, row), context)
+    return sum(_twin_log_conditionals(module, params, row))
+
+
+def _twin_log_conditionals(
+    module: DensityModule, params: list[np.ndarray], row: Sequence[float]
+) -> list[float]:
     terms = zip(module._column_conditionals(), params, row, strict=True)
-    return sum(_twin_conditional(c, p, x_d) for c, p, x_d in terms)
+    return [_twin_conditional(c, p, x_d) for c, p, x_d in terms]
+
+
+def _twin_agnostic_params(
+    module: AgnosticModule,
+    e: int,
+    i: int,
+    row: Sequence[float],
+    context: np.ndarray | None,
+) -> list[np.ndarray]:
+    """Parameters of every column by the i-th network in the e-th ordering.
+
+    Those of mixtures by what the Gaussians say, and their scales a share of it.
+    """
+    network = module.network.along(e)
+    weights = {name: p.detach()[i] for name, p in network.named_parameters()}
+    ordering = network.ordering.tolist()
+    params = twin_params(network, twin_inputs(module, row), context, weights)
+    params = _twin_predicted(module, i, ordering, params, row)
+    shift = module.narrowing.split(network.n_params)
+    return [p + by.numpy() for p, by in zip(params, shift, strict=True)]
 
 
 def _twin_predicted(
-    module: AgnosticModule, e: int, params: list[np.ndarray], row: Sequence[float]
+    module: AgnosticModule,
+    i: int,
+    ordering: list[int],
+    params: list[np.ndarray],
+    row: Sequence[float],
 ) -> list[np.ndarray]:
-    """Parameters of every column, those of mixtures by what the Gaussians say."""
     columns = module.gaussians.columns
     gaussians = module.gaussians
     weights = gaussians.log_weights.exp().numpy()
     means, S = gaussians.means.numpy(), gaussians.covariances.numpy()
     x = np.array([reference.compress(row[d]) for d in columns])
-    ordering, params = module.network.ordering[e].tolist(), list(params)
-    for i, d in enumerate(columns):
+    params = list(params)
+    for r, d in enumerate(columns):
         before = ordering[: ordering.index(d)]
         seen = [j for j, c in enumerate(columns) if c in before]
         share, logits = (
-            p.detach().numpy()[e % len(p), 0, i] for p in (module.shares, module.logits)
+            p.detach().numpy()[i, 0, r] for p in (module.shares, module.logits)
         )
         params[d] = reference.predicted_mixture(
             params[d],
-            (means[0, i], np.sqrt(S[0, i, i])),
-            reference.gaussians_given(i, seen, x, weights, means, S),
+            (means[0, r], np.sqrt(S[0, r, r])),
+            reference.gaussians_given(r, seen, x, weights, means, S),
             share,
             logits,
         )

@@ -8,13 +8,14 @@ import pandas as pd
 import polars as pl
 import pytest
 import torch
-from scipy.stats import multivariate_normal
+from scipy.special import logsumexp
+from scipy.stats import kstest, multivariate_normal, norm
 from sklearn.base import clone
 
 from skdensity_ar import MADEDensity, NADEDensity, RNADEDensity
 from skdensity_ar._agnostic import AgnosticModule, visible_columns
 from skdensity_ar._gaussians import Gaussians
-from skdensity_ar.conditionals import Bernoulli
+from skdensity_ar.conditionals import Bernoulli, GaussianMixture
 from skdensity_ar.networks import EoNADE
 from tests import properties
 from tests.properties import generator, make_gaussians, make_module, mixture_block
@@ -124,6 +125,131 @@ def test_one_set_of_weights_scores_by_the_average_over_its_orderings():
     torch.testing.assert_close(module.log_prob(x).exp(), each.exp().mean(0))
 
 
+@pytest.mark.parametrize("table", TABLES)
+def test_every_conditional_is_the_average_over_networks(table):
+    module = make_module("EoNADE", TABLES[table], "random", n_members=2, n_networks=3)
+    module.narrowing.copy_(-0.3 * torch.rand(module.narrowing.shape))
+    assert (module.n_members, module.n_orderings) == (3, 2)
+    x = rows(5) + 0.1
+    x[:, 1] = x[:, 1].round()
+    if table == "binary":
+        x = x.round()
+    each = module.member_log_prob(x)
+    twin = [
+        [properties.twin_member_log_prob(module, o, row) for row in x.tolist()]
+        for o in range(2)
+    ]
+    np.testing.assert_allclose(each.detach(), twin, rtol=1e-9)
+    torch.testing.assert_close(module.log_prob(x).exp(), each.exp().mean(0))
+    # The last column of an ordering has all others given.
+    columns = module.member_log_conditionals(x)
+    given_others = module.cell_log_prob(x)
+    for o, last in enumerate(module.network.ordering[:, -1].tolist()):
+        torch.testing.assert_close(columns[o, :, last], given_others[:, last])
+
+
+@pytest.mark.parametrize("table", TABLES)
+def test_draws_of_several_networks_follow_the_density(table):
+    module = make_module("EoNADE", TABLES[table], "natural", n_networks=3)
+    module.narrowing.copy_(-0.3 * torch.rand(module.narrowing.shape))
+    check = {
+        "binary": lambda: properties.check_samples_follow_table(module, TABLES[table]),
+        "mixed": lambda: properties.check_samples_follow_density(module),
+    }
+    check[table]()
+
+
+# Narrower averages --------------------------------------------------------------------
+
+
+def apart(*means: float) -> AgnosticModule:
+    """Networks that say of two columns Gaussians of these means, whatever they see."""
+    blocks = [(GaussianMixture(1, torch.zeros(2), background=0.0), [0, 1])]
+    network = EoNADE(
+        [1, 1],
+        [3, 3],
+        torch.tensor([[0, 1]]),
+        n_networks=len(means),
+        hidden_layer_sizes=(),
+        dtype=torch.float64,
+    )
+    for p in network.parameters():
+        torch.nn.init.zeros_(p)
+    network.c.data[:, [1, 4]] = torch.tensor(means).double().unsqueeze(-1)
+    return AgnosticModule(network, blocks, make_gaussians([]))
+
+
+def gains(x: np.ndarray, *means: float) -> np.ndarray:
+    """What the average of Gaussians of these means has over them in the mean."""
+    each = norm.logpdf(x, np.reshape(means, (-1, 1)))
+    return logsumexp(each, axis=0) - math.log(len(means)) - each.mean(0)
+
+
+def test_scales_become_narrower_by_twice_what_the_average_gains():
+    # Means that are off by a tenth, and what then is left of a variance of one.
+    x = norm.ppf((np.arange(2001) + 0.5) / 2001) * math.sqrt(1.0 - 0.1**2)
+    module = apart(-0.1, 0.1)
+    module.narrow(torch.from_numpy(np.stack([x, np.zeros_like(x)], 1)))
+    narrowing = module.narrowing.view(2, 3)
+    assert torch.equal(narrowing[:, :2], torch.zeros((2, 2)).double())
+    share = 1.0 - 2.0 * np.array([gains(x, -0.1, 0.1).mean(), gains(0, -0.1, 0.1)[0]])
+    np.testing.assert_allclose(narrowing[:, 2].exp(), share, atol=1e-4)
+    assert share[0] == pytest.approx(1.0 - 0.1**2, abs=3e-4)
+    # Scored so, drawn so, and still a density.
+    grid = np.linspace(-12.0, 12.0, 4001)
+    of_first = torch.zeros((4001, 2), dtype=torch.bool)
+    of_first[:, 0] = True
+    cells = torch.from_numpy(np.stack([grid, grid], 1))
+    p = module.log_prob(cells, known=of_first).exp().detach().numpy()
+    scale = narrowing[0, 2].exp().item()
+    means = np.array([[-0.1], [0.1]])
+    by_hand = norm.pdf(grid, means, scale).mean(0)
+    np.testing.assert_allclose(p, by_hand, rtol=1e-6, atol=1e-300)
+    assert np.trapezoid(p, grid) == pytest.approx(1.0)
+    drawn = module.sample(20000, generator(0))[:, 0].numpy()
+    fits = kstest(drawn, lambda v: norm.cdf(v, means, scale).mean(0))
+    assert fits.pvalue > 1e-3
+
+
+def test_rows_count_as_often_as_they_weigh_for_what_is_narrower():
+    x = torch.tensor([[0.0, 1.0], [2.0, 1.0]]).double().repeat(50, 1)
+    found = []
+    for weights in ([1.0, 0.0], [0.0, 3.0], [2.0, 2.0]):
+        module = apart(-0.3, 0.1)
+        module.narrow(x, weights=torch.tensor(weights * 50).double())
+        found.append(module.narrowing.view(2, 3)[:, 2].exp().tolist())
+    first, second, both = np.array(found)
+    shares = 1.0 - 2.0 * gains(np.array([0.0, 2.0, 1.0]), -0.3, 0.1)
+    np.testing.assert_allclose(first, shares[[0, 2]])
+    np.testing.assert_allclose(second, shares[[1, 2]])
+    assert first[0] > both[0] > second[0] or first[0] < both[0] < second[0]
+
+
+def test_no_scale_becomes_less_than_half():
+    module = apart(-9.0, 9.0)
+    module.narrow(torch.full((20, 2), 9.0).double())
+    assert module.narrowing.exp().min() == pytest.approx(0.5)
+
+
+def test_a_fit_of_few_rows_makes_its_conditionals_narrower():
+    X = correlated(80)
+    density = MADEDensity(ordering="agnostic", max_iter=20, random_state=0).fit(X)
+    share = density.module_.narrowing.exp()
+    assert 0.5 <= share.min() < 0.99
+    assert (share <= 1.0).all()
+    alone = clone(density).set_params(n_networks=1).fit(X)
+    assert torch.equal(alone.module_.narrowing, torch.zeros_like(share))
+
+
+def test_networks_that_agree_are_not_made_narrower():
+    module = make_module("EoNADE", TABLES["mixed"], "natural", n_networks=3)
+    for p in module.parameters():
+        p.data.copy_(p.data[:1].expand_as(p))
+    module.narrow(rows(40))
+    zeros = torch.zeros_like(module.narrowing)
+    torch.testing.assert_close(module.narrowing, zeros, atol=1e-12, rtol=0.0)
+
+
 def two_coins(n: int = 400) -> np.ndarray:
     """The last column is the exclusive or of the first two."""
     X = np.random.default_rng(0).integers(0, 2, (n, 4))
@@ -202,25 +328,28 @@ def test_networks_share_the_orderings(k, n_networks):
     assert network.ordering.shape == (k, 4)
     assert all(len(p) == n_networks for p in network.parameters())
     for e in range(k):
-        one = network.member(e)
+        every, one = network.along(e), network.member(e)
+        assert torch.equal(every.ordering, network.ordering[e])
+        assert every.W0 is network.W0
         assert torch.equal(one.ordering, network.ordering[e])
         assert torch.equal(one.W0, network.W0[e % n_networks])
     assert np.isfinite(density.score(two_coins(60)))
 
 
-@pytest.mark.parametrize(
-    ("params", "message"),
-    [
-        ({"n_networks": 2}, "n_networks=2 is for ordering='agnostic'"),
-        (
-            {"ordering": "agnostic", "n_orderings": 2, "n_networks": 3},
-            "n_networks=3 networks need an ordering each, there are 2",
-        ),
-    ],
-)
-def test_numbers_of_networks_that_cannot_be(params, message):
-    with pytest.raises(ValueError, match=message):
-        MADEDensity(**params).fit(two_coins(60))
+def test_networks_may_be_more_than_orderings():
+    X = two_coins(60)
+    density = MADEDensity(
+        ordering="agnostic", n_orderings=1, n_networks=3, max_iter=1, random_state=0
+    ).fit(X)
+    assert density.module_.network.W0.shape[0] == 3
+    assert density.ordering_.shape == (1, 4)
+    rows = np.array(list(itertools.product([0, 1], repeat=4)))
+    assert np.exp(density.score_samples(rows)).sum() == pytest.approx(1.0, abs=1e-5)
+
+
+def test_other_orderings_have_a_network_each():
+    with pytest.raises(ValueError, match="n_networks=2 is for ordering='agnostic'"):
+        MADEDensity(n_networks=2).fit(two_coins(60))
 
 
 # Missing cells ------------------------------------------------------------------------

@@ -70,7 +70,8 @@ def mixture_log_prob(
         derivatives = params.new_empty((3, K, *shape))
     params = params.unflatten(-1, (3, K)).movedim((-2, -1), (0, 1))
     if unit is not None:
-        unit = unit.movedim(-2, 0)  # (K, members, 1, D)
+        unit = unit.movedim(-2, 0)  # (K, members, 1, D), or fewer axes
+        unit = unit[(slice(None), *[None] * (params[0].dim() - unit.dim()))]
     given = (x, floor, unit, log_background)
     size = shape[0] if len(shape) < 3 else _PART * shape[0] // max(params[0].numel(), 1)
     if size >= shape[0]:

@@ -331,6 +331,8 @@ class BaseAutoregressiveDensity(
             )
         if self._is_agnostic:
             module.without = None
+            with threads_for(n_multiplications):
+                module.narrow(*data.first(n_train))
         if history.stopped_by == "diverged":
             warnings.warn(
                 f"The training loss became {history.loss_curve[-1]} in epoch "

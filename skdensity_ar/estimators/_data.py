@@ -138,6 +138,11 @@ class Data:
         """Rows, or sequences."""
         return len(self.x) if self.lengths is None else len(self.lengths)
 
+    def first(self, n: int) -> tuple[Tensor, Tensor | None, Tensor | None]:
+        """Return the first n rows of a table, their contexts and their weights."""
+        weights = None if self.weights is None else torch.as_tensor(self.weights[:n])
+        return self.x[:n], None if self.context is None else self.context[:n], weights
+
     def followed_by(self, other: Data) -> Data:
         """Join the others to these."""
         both = self, other

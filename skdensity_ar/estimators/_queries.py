@@ -446,14 +446,11 @@ class ConditionalQueries(BaseAutoregressiveDensity):
         """Codes (n, D) whose missing cells are the means, medians or modes."""
         with threads_for(len(x) * self.module_.n_weights):
             params = self.module_.cell_params(x, known, context)
-        shares = self.module_.shares_of_orderings().view(-1, 1, 1)
         filled = x.clone()
         for d, (conditional, params_d) in enumerate(self.module_.by_column(params)):
             rows = (~known[:, d]).nonzero().squeeze(-1)
             if len(rows) > 0:
-                params_d = params_d[:, rows]
-                weights = shares.to(params_d).expand(params_d.shape[:-1])
-                center = conditional.center(params_d, kind, weights)
+                center = conditional.center(params_d[:, rows], kind)
                 filled[rows, d] = center.squeeze(-1)
         return filled
 

@@ -93,14 +93,7 @@ class TableDensity(ConditionalQueries):
                     "n_orderings says how many networks there are."
                 )
             return n_orderings
-        if n == "auto":
-            return min(n_orderings, _NETWORKS)
-        if n > n_orderings:
-            raise ValueError(
-                f"n_networks={n} networks need an ordering each, there are "
-                f"{n_orderings}; raise n_orderings or lower n_networks."
-            )
-        return n
+        return min(n_orderings, _NETWORKS) if n == "auto" else n
 
     def _auto_epochs(self, size: Size) -> int:
         if not size.columns.real or _are_few(size):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -24,14 +25,14 @@ class EoNADE(FeedForward):
 
     v_d = 1 where column d is visible. The parameters of every column that is not are
     those of p(x_d | visible columns), whatever these are, so the same weights serve
-    every ordering: `ordering` of shape (k, D) makes k densities, of which the e-th is
-    the network e mod n_networks in the ordering e. The first hidden layer carries over
-    from position to position; later ones need a pass for each.
+    every ordering, and each network any of the k that `ordering` (k, D) has: `along(e)`
+    are all of them in the e-th, side by side. The first hidden layer carries over from
+    position to position; later ones need a pass for each.
 
     Parameters
     ----------
     n_networks : int
-        Sets of weights, at most k.
+        Sets of weights.
     direct : bool
         Whether A is there; always so without a hidden layer.
 
@@ -51,9 +52,10 @@ class EoNADE(FeedForward):
         direct: bool = True,
         **kwargs,
     ):
-        firsts = ordering if ordering.dim() == 1 else ordering[:n_networks]
-        super().__init__(n_inputs, n_params, firsts, **kwargs)
-        self.register_buffer("ordering", ordering.to(firsts.device))
+        several = ordering.dim() > 1
+        one_each = ordering[:1].expand(n_networks, -1) if several else ordering
+        super().__init__(n_inputs, n_params, one_each, **kwargs)
+        self.register_buffer("ordering", ordering.to(self.ordering.device))
         self.direct = direct or not self.hidden_layer_sizes
         D, n_out = len(self.n_inputs), sum(self.n_params)
         n_before = sum(self.n_inputs) + D
@@ -70,11 +72,17 @@ class EoNADE(FeedForward):
 
     @property
     def n_activations(self) -> int:
-        n_orderings = self.ordering.numel() // len(self.n_inputs)
-        return super().n_activations // math.prod(self.members) * n_orderings
+        units = sum(self.hidden_layer_sizes) + max(self.n_params)  # of one position
+        return max(1, math.prod(self.members) * units)
+
+    def along(self, e: int) -> Self:
+        """All networks in the e-th ordering; parameters are the same."""
+        one = copy.copy(self)
+        one._buffers = {**self._buffers, "ordering": self.ordering[e]}
+        return one
 
     def member(self, e: int) -> Self:
-        """The network of the e-th ordering in that ordering; parameters are views."""
+        """The network e mod n_networks in the e-th ordering; parameters are views."""
         ordering, networks = self.ordering[e], self.members[0]
         one = super().member(e % networks)
         one._buffers["ordering"] = ordering
@@ -108,8 +116,8 @@ class EoNADE(FeedForward):
         """The parameters of every column, (..., n, U) -> (..., n, P).
 
         Given the columns visible (..., n, D), 0 or 1, in one pass: those of the visible
-        ones then mean nothing. Without `visible` given those before it, by every
-        ordering, position after position.
+        ones then mean nothing. Without `visible` given those before it, position after
+        position, by `member(e)` for every ordering e.
         """
         if visible is None:
             return self._by_position(u, context)
@@ -151,7 +159,7 @@ class EoNADE(FeedForward):
             state = self.observe(state, t, u[:, slice(*inputs[d])])
         return params
 
-    # The first layer, before g, and A h⁰ grow by a column's share once it is known.
+    # The first layer, before g, grows by a column's share once it is known.
 
     def start(
         self,
@@ -163,20 +171,24 @@ class EoNADE(FeedForward):
     ) -> _State:
         """The state at position 0, with the columns given (n, D) of u (n, U) known."""
         bs, c = self._biases(context)
-        bs, c = [b.expand(n, -1) for b in bs], c.expand(n, -1)
+        lead = (*self.members, n, -1)
+        bs, c = [b.expand(lead) for b in bs], c.expand(lead)
+        directly = c.new_zeros((n, sum(self.n_direct) + len(self.n_inputs)))
         if u is not None and given is not None:
             seen = self._seen(u, given)
             bs[:1] = [b + seen @ self.W0.mT for b in bs[:1]]
-            if self.direct:
-                c = c + self._seen_directly(seen) @ self.A.mT
-        return _State(bs, c, self.ordering.tolist())
+            directly = self._seen_directly(seen)
+        return _State(bs, c, directly, self.ordering.tolist())
 
     def step(self, state: _State, t: int, rows: Tensor | None = None) -> Tensor:
         """The parameters of the column at position t, of all rows or these."""
         outputs = slice(*_masks.unit_bounds(self.n_params)[state.ordering[t]])
-        bs, params = state.bs, state.c[..., outputs]
+        bs, params, directly = state.bs, state.c[..., outputs], state.directly
         if rows is not None:
             bs, params = [b[..., rows, :] for b in bs], params[..., rows, :]
+            directly = directly[rows]
+        if self.direct:
+            params = params + directly @ self.A[..., outputs, :].mT
         if bs:
             h = self.g(bs[0])
             for layer, b in enumerate(bs[1:], start=1):
@@ -188,23 +200,30 @@ class EoNADE(FeedForward):
         self, state: _State, t: int, u_t: Tensor, rows: Tensor | None = None
     ) -> _State:
         """The state once the column is known, of all rows or these."""
-        d = state.ordering[t]
-
-        def joined(a: Tensor, W: Tensor, widths: Sequence[int]) -> Tensor:
-            inputs = slice(*_masks.unit_bounds(widths)[d])
-            visible = W[..., sum(widths) + d].unsqueeze(-2)  # of the unit that says so
-            share = u_t[..., : widths[d]] @ W[..., inputs].mT + visible
-            return a + share if rows is None else a.index_add(-2, rows, share)
-
-        bs = [joined(b, self.W0, self.n_inputs) for b in state.bs[:1]] + state.bs[1:]
-        c = joined(state.c, self.A, self.n_direct) if self.direct else state.c
-        return replace(state, bs=bs, c=c)
+        d, bs = state.ordering[t], list(state.bs)
+        if bs:
+            inputs = slice(*_masks.unit_bounds(self.n_inputs)[d])
+            visible = self.W0[..., sum(self.n_inputs) + d]  # the unit that says so
+            share = u_t @ self.W0[..., inputs].mT + visible.unsqueeze(-2)
+            b = bs[0]
+            bs[0] = b + share if rows is None else b.index_add(-2, rows, share)
+        directly = state.directly.clone()
+        some = slice(None) if rows is None else rows
+        inputs = slice(*_masks.unit_bounds(self.n_direct)[d])
+        directly[some, inputs] = u_t[..., : self.n_direct[d]]
+        directly[some, sum(self.n_direct) + d] = 1.0
+        return replace(state, bs=bs, directly=directly)
 
 
 @dataclass
 class _State:
-    """What is known of n rows: W⁰ h⁰ + b⁰, the biases of later layers, c + A h⁰."""
+    """What is known of n rows.
+
+    W⁰ h⁰ + b⁰, the biases of later layers and c, each (..., n, units), of as many
+    networks as are asked, and what A sees, (n, units).
+    """
 
     bs: list[Tensor]
     c: Tensor
+    directly: Tensor
     ordering: list[int]

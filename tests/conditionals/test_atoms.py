@@ -190,3 +190,16 @@ def test_the_quantile_is_the_first_with_so_much_below(places):
         assert ((up_to - mass)[is_atom] < q).all()
         hits += int(is_atom.sum())
     assert hits > 20
+
+
+def test_what_is_beside_atoms_becomes_narrower_and_masses_stay():
+    conditional, params = with_atoms(), draw(1, 3 * K + J + 1)
+    log_share = torch.tensor([0.5]).double().log()
+    narrower = params + conditional.narrowing(log_share)
+    (logits, of_others), (kept, of_narrower) = map(
+        conditional.split, (params, narrower)
+    )
+    assert torch.equal(kept, logits)
+    expected = of_others + conditional.others.narrowing(log_share)
+    assert torch.equal(of_narrower, expected)
+    assert (of_narrower != of_others).any()

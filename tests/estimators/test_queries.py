@@ -241,6 +241,10 @@ def test_draws_of_missing_cells_are_those_of_the_gaussian(agnostic):
         assert (draws[0][:, ~missing] == row[~missing]).all()
         mean, covariance = conditional(row)
         drawn = draws[0][:, missing]
+        # Two or three draws of 10 000 are of the background, which has no moments.
+        far = np.abs(drawn - mean) > 8.0 * np.sqrt(np.diag(np.atleast_2d(covariance)))
+        assert far.any(1).mean() < 1e-3
+        drawn = drawn[~far.any(1)]
         np.testing.assert_allclose(drawn.mean(0), mean, atol=0.15)
         np.testing.assert_allclose(np.cov(drawn.T), covariance.squeeze(), atol=0.2)
     assert np.array_equal(
@@ -727,7 +731,8 @@ def test_many_draws_of_one_row_come_in_blocks(agnostic, monkeypatch):
     assert max(sizes) <= 4096
     assert sum(sizes) == 10_000
     assert np.isfinite(draws).all()
-    assert len(np.unique(draws[0, :, 0])) == 10_000
+    # Few are alike by chance, as float32 rounds them; blocks alike would be half.
+    assert len(np.unique(draws[0, :, 0])) > 9_980
 
 
 def test_quantiles_of_whole_numbers_between_bounds_are_not_rounded():
