@@ -58,7 +58,7 @@ class AgnosticModule(DensityModule):
     and its mean is off by v - b only (Krogh & Vedelsby 1995): it should be narrower by
     the factor √((v - b) / (v + b)) ≈ 1 - b/v. The average then scores b/2v nats more
     than they do in the mean. So every scale of a column, once trained, is multiplied by
-    1 minus twice what the average of its conditionals gains on training rows (`narrow`).
+    1 minus twice what the average of its conditionals gains on rows (`narrow`).
 
     Parameters
     ----------

@@ -72,8 +72,8 @@ class EoNADE(FeedForward):
 
     @property
     def n_activations(self) -> int:
-        units = sum(self.hidden_layer_sizes) + max(self.n_params)  # of one position
-        return max(1, math.prod(self.members) * units)
+        of_one_position = max(self.n_params) - sum(self.n_params)
+        return super().n_activations + math.prod(self.members) * of_one_position
 
     def along(self, e: int) -> Self:
         """All networks in the e-th ordering; parameters are the same."""
