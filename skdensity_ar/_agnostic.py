@@ -196,10 +196,16 @@ class AgnosticModule(DensityModule):
     ) -> None:
         """Make conditionals as narrow as their averages should be, see the class.
 
-        By rows (n, D) that networks have been trained on, each as often as it weighs.
+        By rows (n, D) that networks have been trained on, each as often as it weighs;
+        of many rows some are drawn.
         """
-        rows = torch.arange(0, len(x), -(-len(x) // _NARROWED_BY), device=x.device)
-        by = x.new_ones(len(x)) if weights is None else weights.to(x.device)
+        if self.n_members == 1:
+            return
+        n, device, by = len(x), x.device, weights
+        rows = torch.arange(n, device=device)
+        if n > _NARROWED_BY:
+            each = x.new_ones(n).double() if by is None else by.double()
+            rows, by = _drawn_evenly(each, _NARROWED_BY), None
         gap = x.new_zeros(x.shape[-1], dtype=torch.float64)
         total = torch.zeros_like(gap)
         for part in rows.split(_NARROWED_AT_A_TIME):
@@ -207,7 +213,9 @@ class AgnosticModule(DensityModule):
             for cells in self._hidings(x[part].unsqueeze(0), None):
                 params = self._params(cells.x, cells.visible, outside, (), cells.said)
                 log_p = self.log_conditionals(params, cells.x).double()
-                weight = cells.hidden[0].double() * by[part].unsqueeze(-1)
+                weight = cells.hidden[0].double()
+                if by is not None:
+                    weight = weight * by[part].unsqueeze(-1)
                 gap += ((_average(log_p) - log_p.mean(0)) * weight).sum(0)
                 total += weight.sum(0)
         share = (1.0 - 2.0 * gap / total).nan_to_num(nan=1.0).clamp(_NARROWEST, 1.0)
@@ -515,6 +523,17 @@ class _Hiding:
 def _average(log_p: Tensor) -> Tensor:
     """Logarithm of the mean density of the networks, (E, ...) -> (...)."""
     return log_p.logsumexp(0) - math.log(len(log_p))
+
+
+def _drawn_evenly(weights: Tensor, n: int) -> Tensor:
+    """Index (n,) of rows, one drawn by weight from every n-th part of all weights."""
+    generator = torch.Generator(weights.device).manual_seed(0)
+    inside = torch.rand(
+        n, generator=generator, dtype=torch.float64, device=weights.device
+    )
+    ends = weights.cumsum(0)
+    place = (torch.arange(n, device=weights.device) + inside) / n * ends[-1]
+    return torch.searchsorted(ends, place, right=True).clamp(max=len(weights) - 1)
 
 
 def known_cells(x: Tensor) -> Tensor:

@@ -2,6 +2,7 @@
 
 import itertools
 import math
+import pickle
 
 import numpy as np
 import pandas as pd
@@ -125,10 +126,16 @@ def test_one_set_of_weights_scores_by_the_average_over_its_orderings():
     torch.testing.assert_close(module.log_prob(x).exp(), each.exp().mean(0))
 
 
+def make_narrower(module: AgnosticModule) -> None:
+    """All parameters, to see where it is left out."""
+    shape = module.narrowing.shape
+    module.narrowing.copy_(-0.3 * torch.rand(shape, generator=generator(11)))
+
+
 @pytest.mark.parametrize("table", TABLES)
 def test_every_conditional_is_the_average_over_networks(table):
     module = make_module("EoNADE", TABLES[table], "random", n_members=2, n_networks=3)
-    module.narrowing.copy_(-0.3 * torch.rand(module.narrowing.shape))
+    make_narrower(module)
     assert (module.n_members, module.n_orderings) == (3, 2)
     x = rows(5) + 0.1
     x[:, 1] = x[:, 1].round()
@@ -151,7 +158,7 @@ def test_every_conditional_is_the_average_over_networks(table):
 @pytest.mark.parametrize("table", TABLES)
 def test_draws_of_several_networks_follow_the_density(table):
     module = make_module("EoNADE", TABLES[table], "natural", n_networks=3)
-    module.narrowing.copy_(-0.3 * torch.rand(module.narrowing.shape))
+    make_narrower(module)
     check = {
         "binary": lambda: properties.check_samples_follow_table(module, TABLES[table]),
         "mixed": lambda: properties.check_samples_follow_density(module),
@@ -225,6 +232,23 @@ def test_rows_count_as_often_as_they_weigh_for_what_is_narrower():
     assert first[0] > both[0] > second[0] or first[0] < both[0] < second[0]
 
 
+@pytest.mark.parametrize("heavy", [0, 1])
+def test_of_many_rows_some_are_drawn_by_their_weights(heavy):
+    x = torch.tensor([[0.0, 1.0], [2.0, 1.0]]).double().repeat(3000, 1)
+    shares = 1.0 - 2.0 * gains(np.array([0.0, 2.0]), -0.3, 0.1)
+    weights = torch.ones(6000).double()
+    for part, expected in ((weights, shares.mean()), (None, shares.mean())):
+        module = apart(-0.3, 0.1)
+        module.narrow(x, weights=part)
+        found = module.narrowing.view(2, 3)[0, 2].exp().item()
+        assert found == pytest.approx(expected, abs=0.1 * np.ptp(shares))
+    weights[heavy::2] = 1e9
+    module = apart(-0.3, 0.1)
+    module.narrow(x, weights=weights)
+    found = module.narrowing.view(2, 3)[0, 2].exp().item()
+    assert found == pytest.approx(shares[heavy], rel=1e-6)
+
+
 def test_no_scale_becomes_less_than_half():
     module = apart(-9.0, 9.0)
     module.narrow(torch.full((20, 2), 9.0).double())
@@ -237,8 +261,22 @@ def test_a_fit_of_few_rows_makes_its_conditionals_narrower():
     share = density.module_.narrowing.exp()
     assert 0.5 <= share.min() < 0.99
     assert (share <= 1.0).all()
+    again = pickle.loads(pickle.dumps(density))
+    assert torch.equal(again.module_.narrowing, density.module_.narrowing)
     alone = clone(density).set_params(n_networks=1).fit(X)
     assert torch.equal(alone.module_.narrowing, torch.zeros_like(share))
+
+
+def test_what_is_narrower_under_contexts_and_holes_is_learned_after_training():
+    X, label = holes(correlated(80)), np.array(["a", "b"] * 40)
+    density = MADEDensity(
+        ordering="agnostic", n_orderings=3, max_iter=3, warm_start=True, random_state=0
+    )
+    first = density.fit(X, context=label).module_.narrowing
+    assert first.min() < 0.0
+    density.fit(X, context=label)
+    assert density.module_.narrowing.min() < 0.0
+    assert not torch.equal(density.module_.narrowing, first)
 
 
 def test_networks_that_agree_are_not_made_narrower():
@@ -321,7 +359,7 @@ def test_columns_are_hidden_one_way():
 
 
 @pytest.mark.parametrize(("k", "n_networks"), [(1, 1), (8, 8), (12, 8)])
-def test_networks_share_the_orderings(k, n_networks):
+def test_all_networks_take_any_ordering(k, n_networks):
     density = MADEDensity(ordering="agnostic", n_orderings=k, max_iter=1)
     density.fit(two_coins(60))
     network = density.module_.network

@@ -160,10 +160,6 @@ class WithAtoms(Conditional):
     def _value(self, part: Tensor, x: Tensor) -> Tensor:
         return torch.where(part == 0, x, code_of_atom(part.to(x.dtype) - 1.0))
 
-    def narrowing(self, log_share: Tensor) -> Tensor:
-        of_masses = log_share.new_zeros((1, self.n_atoms + 1))
-        return torch.cat([of_masses, self.others.narrowing(log_share)], -1)
-
     def initial_bias(self, x: Tensor) -> Tensor:
         atom = atom_of(x)[:, 0]
         counts = torch.bincount(atom + 1, minlength=self.n_atoms + 1).to(x.dtype)

@@ -170,7 +170,8 @@ class Conditional(nn.Module):
         """What makes the densities of the columns narrower, (D,) -> (D, n_params).
 
         Added to parameters it takes scales to a share of what they were; by default
-        nothing, as of categories, which have none.
+        nothing, as of categories, which have none, and beside atoms, whose masses are
+        part of what such a share is found by.
         """
         return log_share.new_zeros((len(log_share), self.n_params))
 

@@ -284,6 +284,8 @@ class BaseAutoregressiveDensity(
             n_orderings = len(module.network.ordering)
             dropout = self._dropout(size, n_orderings)
             module.set_dropout(dropout, self.input_dropout)
+            if self._is_agnostic:
+                module.narrowing.zero_()  # until it is trained
         else:
             first = Data(start, counted_lengths, None, of_start, data.linear)
             module = self._make_module(size, first, generator)
@@ -565,7 +567,15 @@ class BaseAutoregressiveDensity(
         n_weights = sum(before * after for before, after in pairwise(widths))
         layers = {"hidden_layer_sizes": sizes}
         n_networks = self._n_networks(len(orderings))
-        check_memory(n_networks, n_weights, layers, x.dtype, x.device)
+        asked = getattr(self, "n_networks", "auto") != "auto"
+        check_memory(
+            n_networks,
+            n_weights,
+            layers,
+            x.dtype,
+            x.device,
+            parameter="n_networks" if asked else "n_orderings",
+        )
         made = make(
             n_inputs,
             n_params,

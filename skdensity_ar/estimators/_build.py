@@ -70,24 +70,27 @@ def with_predictions(
 
 
 def check_memory(
-    n_orderings: int,
+    n_networks: int,
     n_weights: int,
     layers: dict[str, tuple[int, ...]],
     dtype: torch.dtype,
     device: torch.device,
+    *,
+    parameter: str = "n_orderings",
 ) -> None:
     """Refuse networks whose weights would not fit, before they are made.
 
-    `n_weights` is of one of them; `layers` are the parameters that decide it.
+    `parameter` says how many there are; `n_weights` is of one of them, `layers` are the
+    parameters that decide it.
     """
-    needed = n_orderings * n_weights * dtype.itemsize * _COPIES_OF_WEIGHTS
+    needed = n_networks * n_weights * dtype.itemsize * _COPIES_OF_WEIGHTS
     free = free_memory(device)
     if free is not None and needed > free:
         described = " and ".join(f"{name}={sizes}" for name, sizes in layers.items())
         raise ValueError(
-            f"n_orderings={n_orderings} networks with {described} take about "
+            f"{parameter}={n_networks} networks with {described} take about "
             f"{needed / 2**30:.1f} GiB to train, {free / 2**30:.1f} GiB are free on "
-            f"{device}; lower n_orderings or {' or '.join(layers)}."
+            f"{device}; lower {parameter} or {' or '.join(layers)}."
         )
 
 

@@ -140,8 +140,11 @@ class Data:
 
     def first(self, n: int) -> tuple[Tensor, Tensor | None, Tensor | None]:
         """Return the first n rows of a table, their contexts and their weights."""
-        weights = None if self.weights is None else torch.as_tensor(self.weights[:n])
-        return self.x[:n], None if self.context is None else self.context[:n], weights
+        context = None if self.context is None else self.context[:n]
+        if self.weights is None:
+            return self.x[:n], context, None
+        weights = torch.as_tensor(relative_weights(self.weights[:n], n))
+        return self.x[:n], context, weights.to(self.x.device)
 
     def followed_by(self, other: Data) -> Data:
         """Join the others to these."""

@@ -65,10 +65,9 @@ n_orderings : int or "auto", default="auto"
     Members of the ensemble, trained side by side. The first takes `ordering`, the
     others draw theirs; each has its own weights and its own validation rows. The
     density is the average of their densities. With ordering="agnostic" these are the
-    drawn orderings by which all networks score and sample; fewer make both faster and
-    change conditionals of a single column not at all. "auto" is 8 for tables with
-    real columns and fewer than 10000 rows, otherwise 4; 1 for a single column without
-    a context.
+    drawn orderings by which all networks score and sample: with `n_networks` as it is,
+    fewer make both faster. "auto" is 8 for tables with real columns and fewer than
+    10000 rows, otherwise 4; 1 for a single column without a context.
 handle_unknown : {"score", "error"}, default="score"
     What scoring does with a category or a level not seen in `fit`: give it the mass
     1e-6 kept for it, or raise an error.

@@ -72,6 +72,8 @@ class EoNADE(FeedForward):
 
     @property
     def n_activations(self) -> int:
+        if self.n_context:  # all parameters of a row have a share of it
+            return super().n_activations
         of_one_position = max(self.n_params) - sum(self.n_params)
         return super().n_activations + math.prod(self.members) * of_one_position
 
@@ -173,11 +175,12 @@ class EoNADE(FeedForward):
         bs, c = self._biases(context)
         lead = (*self.members, n, -1)
         bs, c = [b.expand(lead) for b in bs], c.expand(lead)
-        directly = c.new_zeros((n, sum(self.n_direct) + len(self.n_inputs)))
+        n_direct = sum(self.n_direct) + len(self.n_inputs) if self.direct else 0
+        directly = c.new_zeros((n, n_direct))
         if u is not None and given is not None:
             seen = self._seen(u, given)
             bs[:1] = [b + seen @ self.W0.mT for b in bs[:1]]
-            directly = self._seen_directly(seen)
+            directly = self._seen_directly(seen) if self.direct else directly
         return _State(bs, c, directly, self.ordering.tolist())
 
     def step(self, state: _State, t: int, rows: Tensor | None = None) -> Tensor:
@@ -207,6 +210,8 @@ class EoNADE(FeedForward):
             share = u_t @ self.W0[..., inputs].mT + visible.unsqueeze(-2)
             b = bs[0]
             bs[0] = b + share if rows is None else b.index_add(-2, rows, share)
+        if not self.direct:
+            return replace(state, bs=bs)
         directly = state.directly.clone()
         some = slice(None) if rows is None else rows
         inputs = slice(*_masks.unit_bounds(self.n_direct)[d])

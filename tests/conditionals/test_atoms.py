@@ -192,14 +192,6 @@ def test_the_quantile_is_the_first_with_so_much_below(places):
     assert hits > 20
 
 
-def test_what_is_beside_atoms_becomes_narrower_and_masses_stay():
-    conditional, params = with_atoms(), draw(1, 3 * K + J + 1)
-    log_share = torch.tensor([0.5]).double().log()
-    narrower = params + conditional.narrowing(log_share)
-    (logits, of_others), (kept, of_narrower) = map(
-        conditional.split, (params, narrower)
-    )
-    assert torch.equal(kept, logits)
-    expected = of_others + conditional.others.narrowing(log_share)
-    assert torch.equal(of_narrower, expected)
-    assert (of_narrower != of_others).any()
+def test_what_masses_may_have_said_makes_no_density_narrower():
+    narrowing = with_atoms().narrowing(torch.tensor([0.5]).double().log())
+    assert torch.equal(narrowing, torch.zeros((1, 3 * K + J + 1)).double())

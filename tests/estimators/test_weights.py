@@ -256,14 +256,21 @@ def test_weights_of_validation_rows_have_a_unit_of_their_own():
         np.testing.assert_allclose(found, expected, rtol=1e-4)
 
 
+@pytest.mark.parametrize("ordering", ["natural", "agnostic"])
 @pytest.mark.parametrize("weight", [1e307, 1e-310])
-def test_weights_near_the_ends_of_numbers(weight):
+def test_weights_near_the_ends_of_numbers(weight, ordering):
     X = table("real")
-    density = MADEDensity(max_iter=2, n_orderings=1, random_state=0)
+    networks = {"n_networks": 3} if ordering == "agnostic" else {}
+    density = MADEDensity(
+        max_iter=2, ordering=ordering, n_orderings=1, random_state=0, **networks
+    )
     expected = density.fit(X, sample_weight=np.ones(len(X))).score(X)
+    as_narrow = getattr(density.module_, "narrowing", torch.zeros(1))
     density.fit(X, sample_weight=np.full(len(X), weight))
     found = density.score(X, sample_weight=np.full(len(X), weight))
     assert found == pytest.approx(expected, rel=1e-2)
+    narrowing = getattr(density.module_, "narrowing", torch.zeros(1))
+    torch.testing.assert_close(narrowing, as_narrow, rtol=0.02, atol=0.0)
 
 
 @pytest.mark.parametrize("ordering", ["natural", "agnostic"])
