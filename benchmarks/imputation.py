@@ -208,13 +208,7 @@ def _behind(record: pd.DataFrame, measure: str) -> list[str]:
     against = queries.against_best(record, measure, OURS, list(IMPUTERS))
     if not against:
         return []
-    behind, ahead = queries.outcome(against)  # smaller is better
-    out = [
-        "Against the best of the others on each set, by more than one standard error "
-        f"of the paired difference: ours behind on {queries.named(behind)} of "
-        f"{len(against)} sets, ahead on {queries.named(ahead)}.",
-        "",
-    ]
+    out = [queries.standing(against), ""]
     for model in IMPUTERS:
         lag = queries.paired(record, measure, OURS, model)
         if not lag:

@@ -279,6 +279,16 @@ def against_best(
     return {s: lags[name][s] for s, name in best.items() if s in lags[name]}
 
 
+def standing(against: dict[str, tuple[float, float, int]]) -> str:
+    """Say where ours is behind the best of the others and where it is ahead of it."""
+    behind, ahead = outcome(against)  # smaller is better
+    return (
+        "Against the best of the others on each set, by more than one standard error "
+        f"of the paired difference: ours behind on {named(behind)} of "
+        f"{len(against)} sets, ahead on {named(ahead)}."
+    )
+
+
 def named(sets: Sequence[str]) -> str:
     """How many they are and, where there are any, which."""
     return f"{len(sets)}" + (f" ({', '.join(sets)})" if sets else "")

@@ -105,15 +105,8 @@ def body(record) -> list[str]:
         table.loc["mean rank"] = mean_ranks.map("{:.2f}".format)
         out += [f"## {title}", "", *queries.lines(table.fillna("")), ""]
         rivals = [model for model in mean_ranks.index if model != OURS]
-        behind, ahead = queries.outcome(
-            queries.against_best(record, measure, OURS, rivals)
-        )
-        out += [
-            "Against the best of the others on each set, by more than one standard "
-            f"error of the paired difference: ours behind on {queries.named(behind)}, "
-            f"ahead on {queries.named(ahead)}.",
-            "",
-        ]
+        against = queries.against_best(record, measure, OURS, rivals)
+        out += [queries.standing(against), ""]
     return out
 
 
