@@ -8,6 +8,7 @@ builds small ones.
 from __future__ import annotations
 
 import itertools
+import copy
 import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
@@ -726,7 +727,8 @@ def _twin_agnostic_params(
 
     Those of mixtures by what the Gaussians say, and their scales a share of it.
     """
-    network = module.network.along(e)
+    network = copy.copy(module.network)
+    network._buffers = {**network._buffers, "ordering": network.ordering[e]}
     weights = {name: p.detach()[i] for name, p in network.named_parameters()}
     ordering = network.ordering.tolist()
     params = twin_params(network, twin_inputs(module, row), context, weights)

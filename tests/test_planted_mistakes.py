@@ -11,7 +11,8 @@ import pytest
 import torch
 from torch.nn.functional import logsigmoid, softplus
 
-from skdensity_ar import _innovations, _sequences, _training
+from skdensity_ar import _agnostic, _innovations, _sequences, _training
+from skdensity_ar._agnostic import AgnosticModule
 from skdensity_ar._columns import Columns
 from skdensity_ar._module import DensityModule
 from skdensity_ar._sequences import SequenceModule, Window
@@ -23,7 +24,7 @@ from skdensity_ar.conditionals import (
 )
 from skdensity_ar.estimators import RNNRNADE, RNADEDensity
 from skdensity_ar.estimators import _sequences as sequence_estimators
-from skdensity_ar.networks import CELLS, MADE, NADE, Recurrent, _masks
+from skdensity_ar.networks import CELLS, MADE, NADE, EoNADE, Recurrent, _masks
 from tests import properties, reference, test_sequences, test_training
 
 BITS = [(Bernoulli(), list(range(5)))]
@@ -72,6 +73,33 @@ def twin(name: str, blocks=BITS, n_members: int = 1) -> None:
 
 def integral_transform() -> None:
     properties.check_samples_follow_density(properties.make_module("NADE", REALS))
+
+
+def several_networks(blocks, n_members: int = 1) -> AgnosticModule:
+    """They differ, and what makes them narrower is no zero anywhere."""
+    module = properties.make_module(
+        "EoNADE", blocks, n_members=n_members, n_networks=3, scale=2.0
+    )
+    module.narrowing.uniform_(-0.5, 0.0, generator=properties.generator(5))
+    return module
+
+
+def networks_sum_to_one() -> None:
+    properties.check_table_sums_to_one(several_networks(BITS, 2), BITS)
+
+
+def networks_count() -> None:
+    properties.check_samples_follow_table(several_networks(BITS, 2), BITS)
+
+
+def networks_twin() -> None:
+    rows = torch.randn((6, 3), generator=properties.generator(), dtype=torch.float64)
+    module = several_networks(REALS, 2)
+    properties.check_scores_equal_twin(module, rows, atol=1e-10)
+
+
+def networks_transform() -> None:
+    properties.check_samples_follow_density(several_networks(REALS))
 
 
 def quadrature() -> None:
@@ -306,6 +334,54 @@ def first_member_only(patch) -> None:
         "randint",
         lambda high, size, **kwargs: torch.zeros(size, dtype=torch.long),
     )
+
+
+def averaged_logarithms_of_networks(patch) -> None:
+    """In every conditional: it sums to less than one."""
+    patch.setattr(_agnostic, "_average", lambda log_p: log_p.mean(0))
+
+
+def a_network_for_every_ordering(patch) -> None:
+    """The average over networks of whole rows: a true density, another one."""
+    along = EoNADE.along
+
+    def one(self, o):
+        networks = along(self, o)
+        i = o % networks.members[0]
+        networks._parameters = {
+            name: p if p is None else torch.nn.Parameter(p[[i] * len(p)])
+            for name, p in networks._parameters.items()
+        }
+        return networks
+
+    patch.setattr(EoNADE, "along", one)
+
+
+def scores_not_narrower(patch) -> None:
+    """What is drawn, and what is found in one pass, is; what is scored is not."""
+    scored = AgnosticModule._scored_by
+
+    def wider(self, *args):
+        kept, self.narrowing = self.narrowing, torch.zeros_like(self.narrowing)
+        try:
+            return scored(self, *args)
+        finally:
+            self.narrowing = kept
+
+    patch.setattr(AgnosticModule, "_scored_by", wider)
+
+
+def draws_not_narrower(patch) -> None:
+    completed = AgnosticModule._completed
+
+    def wider(self, *args):
+        kept, self.narrowing = self.narrowing, torch.zeros_like(self.narrowing)
+        try:
+            return completed(self, *args)
+        finally:
+            self.narrowing = kept
+
+    patch.setattr(AgnosticModule, "_completed", wider)
 
 
 def permuted_mixture_weights(patch) -> None:
@@ -640,6 +716,12 @@ CAUGHT = [
     (averaged_logits, partial(sums_to_one, "NADE", **ensemble)),
     (averaged_logits, partial(twin, "MADE", **ensemble)),
     (first_member_only, partial(counts, "NADE", **ensemble)),
+    (first_member_only, networks_count),
+    (averaged_logarithms_of_networks, networks_sum_to_one),
+    (averaged_logarithms_of_networks, networks_twin),
+    (a_network_for_every_ordering, networks_twin),
+    (scores_not_narrower, networks_twin),
+    (draws_not_narrower, networks_transform),
     (permuted_mixture_weights, integral_transform),
     (softplus_scale_in_the_sampler, integral_transform),
     (lost_log_scale, quadrature),
