@@ -7,8 +7,8 @@ builds small ones.
 
 from __future__ import annotations
 
-import itertools
 import copy
+import itertools
 import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
