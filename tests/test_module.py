@@ -184,7 +184,7 @@ def sample_by_forward(module: DensityModule, n: int, rng: torch.Generator):
             continue
         network, x_e = module.network.member(e), x[rows]
         for d in network.ordering.tolist():
-            params = properties.params_by_position(module, x_e, e)
+            (params,) = properties.params_by_position(module, x_e, e)  # of one network
             params = params[:, outputs[d]].unsqueeze(-2)
             x_e[:, d] = column[d].sample(params, rng).squeeze(-1)
         x[rows] = x_e
