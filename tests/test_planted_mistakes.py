@@ -357,31 +357,18 @@ def a_network_for_every_ordering(patch) -> None:
     patch.setattr(EoNADE, "along", one)
 
 
-def scores_not_narrower(patch) -> None:
-    """What is drawn, and what is found in one pass, is; what is scored is not."""
-    scored = AgnosticModule._scored_by
+def not_narrower(patch, name: str) -> None:
+    """One method goes by conditionals as wide as the networks', the others do not."""
+    method = getattr(AgnosticModule, name)
 
     def wider(self, *args):
         kept, self.narrowing = self.narrowing, torch.zeros_like(self.narrowing)
         try:
-            return scored(self, *args)
+            return method(self, *args)
         finally:
             self.narrowing = kept
 
-    patch.setattr(AgnosticModule, "_scored_by", wider)
-
-
-def draws_not_narrower(patch) -> None:
-    completed = AgnosticModule._completed
-
-    def wider(self, *args):
-        kept, self.narrowing = self.narrowing, torch.zeros_like(self.narrowing)
-        try:
-            return completed(self, *args)
-        finally:
-            self.narrowing = kept
-
-    patch.setattr(AgnosticModule, "_completed", wider)
+    patch.setattr(AgnosticModule, name, wider)
 
 
 def permuted_mixture_weights(patch) -> None:
@@ -720,8 +707,8 @@ CAUGHT = [
     (averaged_logarithms_of_networks, networks_sum_to_one),
     (averaged_logarithms_of_networks, networks_twin),
     (a_network_for_every_ordering, networks_twin),
-    (scores_not_narrower, networks_twin),
-    (draws_not_narrower, networks_transform),
+    (partial(not_narrower, name="_scored_by"), networks_twin),
+    (partial(not_narrower, name="_completed"), networks_transform),
     (permuted_mixture_weights, integral_transform),
     (softplus_scale_in_the_sampler, integral_transform),
     (lost_log_scale, quadrature),
