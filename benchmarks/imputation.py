@@ -18,7 +18,11 @@ shared    the same by the rank of a cell among its draws. A closed interval cove
           in training, and where a cell ties with draws it has each of their ranks in
           part, as in a randomised probability integral transform (Czado, Gneiting &
           Held 2009). Of draws from the truth 91 of 101 ranks lie between 5 and 95 %,
-          whatever ties.
+          whatever ties;
+exact     by the interval that `quantile` has of the cell, given what is known of its
+          row;
+integral  by its `cdf`, ties shared as above: of all that is nearer to the cell than to
+          other known values it has what lies between 5 and 95 %.
 
 Ours is fitted as it is and fills in means and modes (`impute`); its draws are those of
 `sample_conditional`. The rivals are scikit-learn's imputers with their defaults but for
@@ -33,6 +37,7 @@ BIC, fitted to training rows that the iterative imputer has filled.
 
 import argparse
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import pandas as pd
@@ -42,6 +47,8 @@ from sklearn.base import BaseEstimator
 from sklearn.ensemble import RandomForestRegressor
 from sklearn.experimental import enable_iterative_imputer  # noqa: F401
 from sklearn.impute import IterativeImputer, KNNImputer, SimpleImputer
+
+from skdensity_ar import MADEDensity
 
 HOLES, N_DRAWS = 0.3, 100
 # Thirty columns, ten rounds and a hundred trees would take half an hour a fit.
@@ -64,6 +71,8 @@ MEASURES = {"rmse": "RMSE", "error": "rate of wrong categories", "crps": "CRPS"}
 COVERAGES = {
     "coverage": "Share covered by central 90 % intervals",
     "shared": "The same by ranks, a cell that ties with draws having each in part",
+    "exact": "Share covered by the intervals of `quantile`",
+    "integral": "The same by `cdf`, a cell having in part what is nearest to it",
 }
 SETS = (*queries.SETS, "uci_energy", "uci_yacht", "penguins", "titanic", "adult")
 
@@ -76,15 +85,14 @@ class Filled:
     draws: np.ndarray | None
 
 
-def filled(
-    model: str, train: pd.DataFrame, test: pd.DataFrame, args: argparse.Namespace
-) -> Filled:
+def filled(density: MADEDensity, test: pd.DataFrame) -> Filled:
+    draws = density.sample_conditional(test, N_DRAWS, random_state=0)
+    real = test.columns.get_indexer(queries.real_columns(test))
+    return Filled(density.impute(test), draws[:, :, real].astype(float))
+
+
+def filled_by_rival(model: str, train: pd.DataFrame, test: pd.DataFrame) -> Filled:
     real = queries.real_columns(train)
-    if model == OURS:
-        density = queries.made(0, args, ordering="agnostic").fit(train)
-        draws = density.sample_conditional(test, N_DRAWS, random_state=0)
-        numbers = draws[:, :, train.columns.get_indexer(real)].astype(float)
-        return Filled(density.impute(test), numbers)
     imputer = FrameImputer(IMPUTERS[model]).fit(train)
     table = imputer.transform(test)
     if model not in DRAWING:
@@ -117,6 +125,47 @@ def share_covered(draws: np.ndarray, truth: np.ndarray) -> np.ndarray:
 def to_values(x: np.ndarray, values: np.ndarray) -> np.ndarray:
     """The nearest of these values, which are sorted."""
     return values[np.searchsorted((values[:-1] + values[1:]) / 2, x)]
+
+
+def integral_covered(
+    density: MADEDensity, rows: pd.DataFrame, name: str, x: np.ndarray, v: np.ndarray
+) -> np.ndarray:
+    """How much of a cell's probability given its row lies between 5 and 95 %, (n,).
+
+    A cell is all that is nearer to x than to others of these values, which are sorted.
+    """
+    between = (v[:-1] + v[1:]) / 2
+    place = np.searchsorted(between, x)
+
+    def cdf(ends: np.ndarray, beyond: float) -> np.ndarray:
+        inside = np.isfinite(ends)
+        p = density.cdf(rows.assign(**{name: np.where(inside, ends, v[0])}), name)
+        return np.where(inside, p, beyond)
+
+    low = cdf(np.append(-np.inf, between)[place], 0.0)
+    high = cdf(np.append(between, np.inf)[place], 1.0)
+    inside = np.minimum(high, 0.95) - np.maximum(low, 0.05)
+    return inside.clip(min=0.0) / np.maximum(high - low, 1e-12)
+
+
+def intervals(
+    density: MADEDensity,
+    complete: pd.DataFrame,
+    test: pd.DataFrame,
+    train: pd.DataFrame,
+) -> dict[str, float]:
+    """What the density itself says of missing cells, without draws."""
+    exact, integral = [], []
+    for name in queries.real_columns(complete):
+        missing = test[name].isna()
+        if not missing.any():
+            continue
+        rows, truth = test[missing], complete.loc[missing, name].to_numpy()
+        low, high = density.quantile(rows, name, (0.05, 0.95)).T
+        exact.append((low <= truth) & (truth <= high))
+        values = np.unique(train[name].dropna())
+        integral.append(integral_covered(density, rows, name, truth, values))
+    return {"exact": _mean(exact), "integral": _mean(integral)}
 
 
 def measures(
@@ -160,13 +209,20 @@ def _mean(parts: list[np.ndarray], of=np.asarray) -> float:
 
 
 def computed(
-    model: str,
     complete: pd.DataFrame,
     train: pd.DataFrame,
     test: pd.DataFrame,
     args: argparse.Namespace,
 ) -> list[dict]:
-    found = filled(model, train, test, args)
+    density = queries.made(0, args, ordering="agnostic").fit(train)
+    found = measures(filled(density, test), complete, test, train)
+    return [found | intervals(density, complete, test, train)]
+
+
+def computed_by_rival(
+    model: str, complete: pd.DataFrame, train: pd.DataFrame, test: pd.DataFrame
+) -> list[dict]:
+    found = filled_by_rival(model, train, test)
     return [measures(found, complete, test, train)]
 
 
@@ -230,9 +286,9 @@ def main() -> None:
     models = [OURS, *IMPUTERS]
     args = queries.arguments(__doc__, models=models, sets=SETS, divisions=3)
     rows = queries.Rows("imputation", ["set", "division", "model"], args)
-    code = [filled, crps, share_covered, to_values, measures, computed]
-    code += [queries.with_holes]
-    of_rivals = [FrameImputer, Coder]
+    code = [crps, share_covered, to_values, measures, queries.with_holes]
+    of_ours = [filled, integral_covered, intervals, computed]
+    of_rivals = [filled_by_rival, computed_by_rival, FrameImputer, Coder]
     for what, *complete in queries.tasks(args, test_share=0.2):
         seed = what["division"]
         train, test = (
@@ -240,16 +296,18 @@ def main() -> None:
             for i, part in enumerate(complete)
         )
         for model in models:
-            used = [] if model == OURS else of_rivals
+            frames = complete[1], train, test
+            if model == OURS:
+                used, compute = of_ours, partial(computed, *frames, args)
+            else:
+                used, compute = of_rivals, partial(computed_by_rival, model, *frames)
             if model == "GMM":
                 used = [*used, MixtureImputer, conditionals]
             rows.add(
                 what | {"model": model},
-                [complete[1], train, test, N_DRAWS, args.max_iter],
+                [*frames, N_DRAWS, args.max_iter],
                 [*code, *used],
-                lambda model=model, train=train, test=test, truth=complete[1]: computed(
-                    model, truth, train, test, args
-                ),
+                compute,
             )
         rows.write("Imputation", TEXT, body)
 

@@ -156,8 +156,10 @@ class History:
     validation_scores : list of float
         Mean log-density of the validation rows over the members; empty without them.
     best_iter : list of int
-        The epoch, counted from 1, that each member's weights come from; 0 is before
-        the first.
+        The epoch, counted from 1, that scores each member's validation rows best; 0 is
+        before the first.
+    kept_iter : list of int
+        The epoch that its weights come from.
     stopped_by : str
         "max_iter", "no_change", "callback" or "diverged".
     """
@@ -165,6 +167,7 @@ class History:
     loss_curve: list[float] = field(default_factory=list)
     validation_scores: list[float] = field(default_factory=list)
     best_iter: list[int] = field(default_factory=list)
+    kept_iter: list[int] = field(default_factory=list)
     stopped_by: str = "max_iter"
 
     @property
@@ -190,6 +193,7 @@ def train(
     tol: float,
     generator: torch.Generator,
     monitor: Monitor,
+    past_best: float = 1.0,
 ) -> History:
     """Train every member on its own rows and leave it with its best weights.
 
@@ -210,6 +214,9 @@ def train(
         Decay of the running average of the weights, which validation scores.
     monitor : Monitor
         Told of every epoch; training ends when its `end_epoch` returns True.
+    past_best : float
+        With validation rows weights are those after so many times the epochs that are
+        best for the member, or the last before training ends; 1 leaves the best ones.
     """
     params = list(module.parameters())
     weights = [p for p in params if p.dim() > 2]  # the others are biases
@@ -222,13 +229,16 @@ def train(
     history = History()
     values = [p.detach() for p in params]
     averaged = [p.clone() for p in values]
-    best = [p.clone() for p in values]
+    kept = [p.clone() for p in values]
     # Without validation rows the training loss decides, which epoch 0 has none of.
     best_score = torch.full_like(train_index[:, 0], -torch.inf, dtype=torch.float64)
-    if valid_index is not None:
+    if valid_index is None:
+        past_best = 1.0
+    else:
         validate = _validation(module, rows, valid_index)
         best_score = validate()
     best_iter = torch.zeros(n_members, dtype=torch.long, device=best_score.device)
+    kept_iter = best_iter
     target, n_without_gain = best_score.clone(), 0
 
     for epoch in range(max_iter):
@@ -262,10 +272,12 @@ def train(
             score = validate()
             history.validation_scores.append(score.mean().item())
         better = (score > best_score) & score.isfinite()
-        for p, b in zip(params, best, strict=True):
-            b.copy_(torch.where(better.view(-1, *[1] * (p.dim() - 1)), p.detach(), b))
         best_score = torch.where(better, score, best_score)
         best_iter = torch.where(better, epoch + 1, best_iter)
+        keep = (epoch + 1 <= past_best * best_iter) & score.isfinite()
+        for p, k in zip(params, kept, strict=True):
+            k.copy_(torch.where(keep.view(-1, *[1] * (p.dim() - 1)), p.detach(), k))
+        kept_iter = torch.where(keep, epoch + 1, kept_iter)
         gained = score > target + tol
         target = torch.where(gained, score, target)
         n_without_gain = 0 if gained.any().item() else n_without_gain + 1
@@ -281,9 +293,9 @@ def train(
             history.stopped_by = "no_change"
             break
 
-    for p, b in zip(params, best, strict=True):
-        p.data, p.grad = b, None
-    history.best_iter = best_iter.tolist()
+    for p, k in zip(params, kept, strict=True):
+        p.data, p.grad = k, None
+    history.best_iter, history.kept_iter = best_iter.tolist(), kept_iter.tolist()
     return history
 
 

@@ -192,16 +192,16 @@ def gains(x: np.ndarray, *means: float) -> np.ndarray:
     return logsumexp(each, axis=0) - math.log(len(means)) - each.mean(0)
 
 
-def test_scales_become_narrower_by_twice_what_the_average_gains():
+def test_scales_become_narrower_by_what_the_average_gains():
     # Means that are off by a tenth, and what then is left of a variance of one.
     x = norm.ppf((np.arange(2001) + 0.5) / 2001) * math.sqrt(1.0 - 0.1**2)
     module = apart(-0.1, 0.1)
     module.narrow(torch.from_numpy(np.stack([x, np.zeros_like(x)], 1)))
     narrowing = module.narrowing.view(2, 3)
     assert torch.equal(narrowing[:, :2], torch.zeros((2, 2)).double())
-    share = 1.0 - 2.0 * np.array([gains(x, -0.1, 0.1).mean(), gains(0, -0.1, 0.1)[0]])
+    share = 1.0 - np.array([gains(x, -0.1, 0.1).mean(), gains(0, -0.1, 0.1)[0]])
     np.testing.assert_allclose(narrowing[:, 2].exp(), share, atol=1e-4)
-    assert share[0] == pytest.approx(1.0 - 0.1**2, abs=3e-4)
+    assert share[0] == pytest.approx(1.0 - 0.1**2 / 2, abs=2e-4)
     # Scored so, drawn so, and still a density.
     grid = np.linspace(-12.0, 12.0, 4001)
     of_first = torch.zeros((4001, 2), dtype=torch.bool)
@@ -226,7 +226,7 @@ def test_rows_count_as_often_as_they_weigh_for_what_is_narrower():
         module.narrow(x, weights=torch.tensor(weights * 50).double())
         found.append(module.narrowing.view(2, 3)[:, 2].exp().tolist())
     first, second, both = np.array(found)
-    shares = 1.0 - 2.0 * gains(np.array([0.0, 2.0, 1.0]), -0.3, 0.1)
+    shares = 1.0 - gains(np.array([0.0, 2.0, 1.0]), -0.3, 0.1)
     np.testing.assert_allclose(first, shares[[0, 2]])
     np.testing.assert_allclose(second, shares[[1, 2]])
     assert first[0] > both[0] > second[0] or first[0] < both[0] < second[0]
@@ -235,7 +235,7 @@ def test_rows_count_as_often_as_they_weigh_for_what_is_narrower():
 @pytest.mark.parametrize("heavy", [0, 1])
 def test_of_many_rows_some_are_drawn_by_their_weights(heavy):
     x = torch.tensor([[0.0, 1.0], [2.0, 1.0]]).double().repeat(3000, 1)
-    shares = 1.0 - 2.0 * gains(np.array([0.0, 2.0]), -0.3, 0.1)
+    shares = 1.0 - gains(np.array([0.0, 2.0]), -0.3, 0.1)
     weights = torch.ones(6000).double()
     for part, expected in ((weights, shares.mean()), (None, shares.mean())):
         module = apart(-0.3, 0.1)
@@ -286,6 +286,23 @@ def test_networks_that_agree_are_not_made_narrower():
     module.narrow(rows(40))
     zeros = torch.zeros_like(module.narrowing)
     torch.testing.assert_close(module.narrowing, zeros, atol=1e-12, rtol=0.0)
+
+
+def test_averaged_networks_train_twice_as_long_as_is_best_for_each():
+    X = correlated(80)
+    density = MADEDensity(ordering="agnostic", learning_rate_init=0.02, random_state=0)
+    history = density.fit(X).history_
+    expected = [min(2 * best, history.n_iter) for best in history.best_iter]
+    assert history.kept_iter == expected
+    assert any(
+        best < kept < history.n_iter
+        for best, kept in zip(history.best_iter, expected, strict=True)
+    )
+    # One network is not averaged, nor are members that have orderings of their own.
+    alone = clone(density).set_params(n_networks=1, max_iter=20).fit(X).history_
+    fixed = MADEDensity(max_iter=20, random_state=0).fit(X).history_
+    for other in (alone, fixed):
+        assert other.kept_iter == other.best_iter
 
 
 def two_coins(n: int = 400) -> np.ndarray:

@@ -178,12 +178,47 @@ def test_each_member_keeps_the_weights_of_its_best_epoch(learning_rate_init):
         max_iter=8,
     )
     scores = torch.stack(monitor.scores)  # (epochs + 1, members)
-    assert history.best_iter == scores.argmax(0).tolist()
+    assert history.best_iter == history.kept_iter == scores.argmax(0).tolist()
     means = scores[1:].mean(1).tolist()
     assert history.validation_scores == pytest.approx(means, abs=1e-12)
     for e, best in enumerate(history.best_iter):
         for p, recorded in zip(module.parameters(), monitor.weights[best], strict=True):
             assert torch.equal(p[e], recorded[e])
+
+
+@pytest.mark.parametrize("past_best", [1.2, 2.0])
+def test_members_of_an_average_train_past_their_best_epoch(past_best):
+    module, rows = real_module(), real_rows()
+    train_index, valid_index = indices(3)
+    monitor = Recorder(module, rows, valid_index)
+    history = run(
+        module,
+        rows,
+        train_index,
+        valid_index,
+        monitor=monitor,
+        past_best=past_best,
+        learning_rate="constant",
+        learning_rate_init=0.3,
+        max_iter=12,
+    )
+    scores = torch.stack(monitor.scores)  # (epochs + 1, members)
+    assert history.best_iter == scores.argmax(0).tolist()
+    expected = [min(int(past_best * best), 12) for best in history.best_iter]
+    assert history.kept_iter == expected != history.best_iter
+    assert min(expected) < 12 or past_best == 2.0  # the last epoch does not end all
+    for e, kept in enumerate(expected):
+        for p, recorded in zip(module.parameters(), monitor.weights[kept], strict=True):
+            assert torch.equal(p[e], recorded[e])
+
+
+def test_without_validation_rows_no_member_trains_past_its_best_epoch():
+    module, rows = real_module(), real_rows()
+    train_index, _ = indices(3)
+    options = {"learning_rate": "constant", "learning_rate_init": 1.0, "max_iter": 12}
+    history = run(module, rows, train_index, None, past_best=2.0, **options)
+    assert history.kept_iter == history.best_iter
+    assert min(history.best_iter) == 1
 
 
 def test_training_that_only_harms_keeps_the_initial_weights():
@@ -196,7 +231,7 @@ def test_training_that_only_harms_keeps_the_initial_weights():
     x = torch.cat([torch.zeros((90, D)), torch.ones((30, D))]).double()
     rows = torch.arange(120).expand(2, -1)
     history = run(module, TensorRows(x), rows[:, :90], rows[:, 90:])
-    assert history.best_iter == [0, 0]
+    assert history.best_iter == history.kept_iter == [0, 0]
     assert all((p == 0.0).all() for p in module.parameters())
 
 
@@ -229,7 +264,7 @@ def test_a_loss_that_is_nan_leaves_the_best_weights_finite():
     assert history.n_iter == 3
     assert not math.isfinite(history.loss_curve[-1])
     scores = torch.stack(monitor.scores[:3])
-    assert history.best_iter == scores.argmax(0).tolist()
+    assert history.best_iter == history.kept_iter == scores.argmax(0).tolist()
     for e, best in enumerate(history.best_iter):
         for p, recorded in zip(module.parameters(), monitor.weights[best], strict=True):
             assert p.isfinite().all()
@@ -243,7 +278,7 @@ def test_a_loss_that_is_nan_at_once_leaves_the_initial_weights():
     broken = TensorRows(rows.x * torch.nan)
     history = run(module, broken, train_index, valid_index)
     assert (history.stopped_by, history.n_iter) == ("diverged", 1)
-    assert history.best_iter == [0, 0, 0]
+    assert history.best_iter == history.kept_iter == [0, 0, 0]
     for p, q in zip(module.parameters(), before, strict=True):
         assert torch.equal(p, q)
 

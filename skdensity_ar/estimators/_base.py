@@ -330,6 +330,7 @@ class BaseAutoregressiveDensity(
                 tol=self.tol,
                 generator=generator,
                 monitor=monitor.watch(attributes, n_epochs),
+                past_best=module.past_best,
             )
         if self._is_agnostic:
             module.without = None

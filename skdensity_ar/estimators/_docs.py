@@ -114,8 +114,9 @@ weight_averaging : float, default=0.95
     validation scores and `fit` keeps; 0 takes the weights as they are.
 early_stopping : bool, default=True
     Whether to set validation rows aside (needs at least 10 rows), keep the weights
-    that score them best and stop when they no longer improve. Otherwise the training
-    loss decides.
+    that score them best and stop when they no longer improve; networks of
+    ordering="agnostic", which are averaged, keep those of up to twice as many epochs.
+    Otherwise the training loss decides.
 validation_fraction : float, default=0.1
     Share of the rows to set aside; not used with `X_val`.
 n_iter_no_change : int, default=10

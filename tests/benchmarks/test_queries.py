@@ -8,7 +8,14 @@ import pandas as pd
 import pytest
 import tables
 from explanations import corrupted, first_rate
-from imputation import Filled, crps, measures, share_covered, to_values
+from imputation import (
+    Filled,
+    crps,
+    intervals,
+    measures,
+    share_covered,
+    to_values,
+)
 from known_truths import Exact, Mixture, Network, differences, without
 from queries import Rows, lines, outcome, paired, ranks, with_holes
 from regression import GP, LEVELS, OURS, REGRESSIONS, computed
@@ -163,6 +170,40 @@ def test_a_heap_among_many_values_covers_no_more_than_it_has(rng):
     moved = [to_values(x, np.unique(values)) for x in (draws, truth)]
     assert share_covered(*moved).mean() == pytest.approx(0.9, abs=0.01)
     assert share_covered(draws, truth).mean() > 0.93
+
+
+class Shifted:
+    """y = x + noise of a standard deviation, as a density has it."""
+
+    def __init__(self, scale):
+        self.scale = scale
+
+    def cdf(self, X, column):
+        assert column == "y"
+        return norm.cdf(X["y"], X["x"], self.scale)
+
+    def quantile(self, X, column, q):
+        assert column == "y"
+        return X[["x"]].to_numpy() + self.scale * norm.ppf(q)
+
+
+def test_intervals_of_the_density_itself_cover_what_they_say(rng):
+    """Of values that are rounded, which the density knows nothing of, as well."""
+    x = rng.normal(size=8000)
+    y = x + rng.normal(size=8000)
+    for values in (y, y.round()):
+        complete = pd.DataFrame({"y": values, "x": x})
+        test = complete.assign(y=np.where(rng.random(8000) < 0.7, np.nan, values))
+        found = intervals(Shifted(1.0), complete, test, complete)
+        assert found["integral"] == pytest.approx(0.9, abs=0.012)
+        assert found["exact"] == pytest.approx(0.9, abs=0.02)
+        # Cells that are known do not count.
+        spoiled = complete.mask(test.notna(), 1e3)
+        assert intervals(Shifted(1.0), spoiled, test, complete) == found
+        wide = intervals(Shifted(2.0), complete, test, complete)
+        assert min(wide.values()) > 0.98
+        narrow = intervals(Shifted(0.5), complete, test, complete)
+        assert max(narrow.values()) < 0.7
 
 
 def test_of_all_ranks_a_share_of_91_in_101_is_covered():
