@@ -58,7 +58,7 @@ class AgnosticModule(DensityModule):
 
     What a network learns of its own rows alone costs it nats on others, but is averaged
     away. So networks train for twice as many epochs as score their validation rows best
-    (`past_best`).
+    (`past_best` in `train`).
 
     An average of densities that differ is wider than they are, and nearer to x. Where E
     Gaussians of variance v have means whose variance is b, it has the variance v + b,

@@ -216,7 +216,8 @@ def train(
         Told of every epoch; training ends when its `end_epoch` returns True.
     past_best : float
         With validation rows weights are those after so many times the epochs that are
-        best for the member, or the last before training ends; 1 leaves the best ones.
+        best for the member, or the last before training ends, of those whose training
+        loss is no higher than it was then; 1 leaves the best ones.
     """
     params = list(module.parameters())
     weights = [p for p in params if p.dim() > 2]  # the others are biases
@@ -239,6 +240,7 @@ def train(
         best_score = validate()
     best_iter = torch.zeros(n_members, dtype=torch.long, device=best_score.device)
     kept_iter = best_iter
+    best_loss = torch.full_like(best_score, torch.inf)
     target, n_without_gain = best_score.clone(), 0
 
     for epoch in range(max_iter):
@@ -274,7 +276,9 @@ def train(
         better = (score > best_score) & score.isfinite()
         best_score = torch.where(better, score, best_score)
         best_iter = torch.where(better, epoch + 1, best_iter)
-        keep = (epoch + 1 <= past_best * best_iter) & score.isfinite()
+        best_loss = torch.where(better, train_loss, best_loss)
+        fits = (train_loss <= best_loss) & score.isfinite()
+        keep = better | ((epoch + 1 <= past_best * best_iter) & fits)
         for p, k in zip(params, kept, strict=True):
             k.copy_(torch.where(keep.view(-1, *[1] * (p.dim() - 1)), p.detach(), k))
         kept_iter = torch.where(keep, epoch + 1, kept_iter)

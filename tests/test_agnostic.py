@@ -292,12 +292,9 @@ def test_averaged_networks_train_twice_as_long_as_is_best_for_each():
     X = correlated(80)
     density = MADEDensity(ordering="agnostic", learning_rate_init=0.02, random_state=0)
     history = density.fit(X).history_
-    expected = [min(2 * best, history.n_iter) for best in history.best_iter]
-    assert history.kept_iter == expected
-    assert any(
-        best < kept < history.n_iter
-        for best, kept in zip(history.best_iter, expected, strict=True)
-    )
+    pairs = list(zip(history.best_iter, history.kept_iter, strict=True))
+    assert all(best <= kept <= min(2 * best, history.n_iter) for best, kept in pairs)
+    assert any(best < kept == 2 * best for best, kept in pairs)
     # One network is not averaged, nor are members that have orderings of their own.
     alone = clone(density).set_params(n_networks=1, max_iter=20).fit(X).history_
     fixed = MADEDensity(max_iter=20, random_state=0).fit(X).history_

@@ -212,6 +212,35 @@ def test_members_of_an_average_train_past_their_best_epoch(past_best):
             assert torch.equal(p[e], recorded[e])
 
 
+@pytest.mark.parametrize(
+    "seed, learning_rate_init, best, kept", [(0, 0.2, 18, 19), (2, 0.3, 14, 14)]
+)
+def test_past_its_best_epoch_the_training_loss_must_not_rise(
+    seed, learning_rate_init, best, kept
+):
+    module, rows = real_module(n_members=1), real_rows()
+    train_index, valid_index = indices(1)
+    monitor = Recorder(module, rows, valid_index)
+    history = run(
+        module,
+        rows,
+        train_index,
+        valid_index,
+        monitor=monitor,
+        past_best=2.0,
+        learning_rate="constant",
+        learning_rate_init=learning_rate_init,
+        max_iter=20,
+        seed=seed,
+    )
+    loss = [math.inf, *history.loss_curve]
+    fits = [e for e in range(best, 21) if loss[e] <= loss[best]]
+    assert (history.best_iter, history.kept_iter) == ([best], [kept])
+    assert kept == max(fits) < 20
+    for p, recorded in zip(module.parameters(), monitor.weights[kept], strict=True):
+        assert torch.equal(p, recorded)
+
+
 def test_without_validation_rows_no_member_trains_past_its_best_epoch():
     module, rows = real_module(), real_rows()
     train_index, _ = indices(3)
