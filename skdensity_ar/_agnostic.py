@@ -122,7 +122,7 @@ class AgnosticModule(DensityModule):
         return self.network.members[0]
 
     @property
-    def past_best(self) -> float:  # type: ignore[override]
+    def past_best(self) -> float:
         """As in `train`."""
         return _PAST_BEST if self.n_members > 1 else 1.0
 

@@ -37,7 +37,6 @@ class DensityModule(nn.Module):
     """
 
     score_kind: ClassVar[Literal["exact", "estimate", "bound"]] = "exact"
-    past_best: float = 1.0  # how much longer members train than is best for each
     column_of_input: Tensor
 
     def __init__(

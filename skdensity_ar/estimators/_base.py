@@ -330,7 +330,7 @@ class BaseAutoregressiveDensity(
                 tol=self.tol,
                 generator=generator,
                 monitor=monitor.watch(attributes, n_epochs),
-                past_best=module.past_best,
+                past_best=module.past_best if self._is_agnostic else 1.0,
             )
         if self._is_agnostic:
             module.without = None
