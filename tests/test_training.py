@@ -162,54 +162,38 @@ def test_every_member_sees_each_of_its_rows_once_an_epoch():
 # Best weights ------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("learning_rate_init", [0.01, 0.3])
-def test_each_member_keeps_the_weights_of_its_best_epoch(learning_rate_init):
-    module, rows = real_module(), real_rows()
-    train_index, valid_index = indices(3)
+def trained(n_members: int, learning_rate_init: float, **options):
+    """The history of a training that leaves each member with the weights it says."""
+    module, rows = real_module(n_members=n_members), real_rows()
+    train_index, valid_index = indices(n_members)
     monitor = Recorder(module, rows, valid_index)
-    history = run(
-        module,
-        rows,
-        train_index,
-        valid_index,
-        monitor=monitor,
-        learning_rate="constant",
-        learning_rate_init=learning_rate_init,
-        max_iter=8,
-    )
+    options |= {
+        "learning_rate": "constant",
+        "learning_rate_init": learning_rate_init,
+    }
+    history = run(module, rows, train_index, valid_index, monitor=monitor, **options)
     scores = torch.stack(monitor.scores)  # (epochs + 1, members)
-    assert history.best_iter == history.kept_iter == scores.argmax(0).tolist()
+    assert history.best_iter == scores.argmax(0).tolist()
     means = scores[1:].mean(1).tolist()
     assert history.validation_scores == pytest.approx(means, abs=1e-12)
-    for e, best in enumerate(history.best_iter):
-        for p, recorded in zip(module.parameters(), monitor.weights[best], strict=True):
+    for e, kept in enumerate(history.kept_iter):
+        for p, recorded in zip(module.parameters(), monitor.weights[kept], strict=True):
             assert torch.equal(p[e], recorded[e])
+    return history
+
+
+@pytest.mark.parametrize("learning_rate_init", [0.01, 0.3])
+def test_each_member_keeps_the_weights_of_its_best_epoch(learning_rate_init):
+    history = trained(3, learning_rate_init, max_iter=8)
+    assert history.kept_iter == history.best_iter
 
 
 @pytest.mark.parametrize("past_best", [1.2, 2.0])
 def test_members_of_an_average_train_past_their_best_epoch(past_best):
-    module, rows = real_module(), real_rows()
-    train_index, valid_index = indices(3)
-    monitor = Recorder(module, rows, valid_index)
-    history = run(
-        module,
-        rows,
-        train_index,
-        valid_index,
-        monitor=monitor,
-        past_best=past_best,
-        learning_rate="constant",
-        learning_rate_init=0.3,
-        max_iter=12,
-    )
-    scores = torch.stack(monitor.scores)  # (epochs + 1, members)
-    assert history.best_iter == scores.argmax(0).tolist()
+    history = trained(3, 0.3, past_best=past_best, max_iter=12)
     expected = [min(int(past_best * best), 12) for best in history.best_iter]
     assert history.kept_iter == expected != history.best_iter
     assert min(expected) < 12 or past_best == 2.0  # the last epoch does not end all
-    for e, kept in enumerate(expected):
-        for p, recorded in zip(module.parameters(), monitor.weights[kept], strict=True):
-            assert torch.equal(p[e], recorded[e])
 
 
 @pytest.mark.parametrize(
@@ -218,27 +202,11 @@ def test_members_of_an_average_train_past_their_best_epoch(past_best):
 def test_past_its_best_epoch_the_training_loss_must_not_rise(
     seed, learning_rate_init, best, kept
 ):
-    module, rows = real_module(n_members=1), real_rows()
-    train_index, valid_index = indices(1)
-    monitor = Recorder(module, rows, valid_index)
-    history = run(
-        module,
-        rows,
-        train_index,
-        valid_index,
-        monitor=monitor,
-        past_best=2.0,
-        learning_rate="constant",
-        learning_rate_init=learning_rate_init,
-        max_iter=20,
-        seed=seed,
-    )
+    history = trained(1, learning_rate_init, past_best=2.0, max_iter=20, seed=seed)
     loss = [math.inf, *history.loss_curve]
     fits = [e for e in range(best, 21) if loss[e] <= loss[best]]
     assert (history.best_iter, history.kept_iter) == ([best], [kept])
     assert kept == max(fits) < 20
-    for p, recorded in zip(module.parameters(), monitor.weights[kept], strict=True):
-        assert torch.equal(p, recorded)
 
 
 def test_without_validation_rows_no_member_trains_past_its_best_epoch():
