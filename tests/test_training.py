@@ -167,10 +167,7 @@ def trained(n_members: int, learning_rate_init: float, **options):
     module, rows = real_module(n_members=n_members), real_rows()
     train_index, valid_index = indices(n_members)
     monitor = Recorder(module, rows, valid_index)
-    options |= {
-        "learning_rate": "constant",
-        "learning_rate_init": learning_rate_init,
-    }
+    options |= {"learning_rate": "constant", "learning_rate_init": learning_rate_init}
     history = run(module, rows, train_index, valid_index, monitor=monitor, **options)
     scores = torch.stack(monitor.scores)  # (epochs + 1, members)
     assert history.best_iter == scores.argmax(0).tolist()

@@ -8,14 +8,7 @@ import pandas as pd
 import pytest
 import tables
 from explanations import corrupted, first_rate
-from imputation import (
-    Filled,
-    crps,
-    intervals,
-    measures,
-    share_covered,
-    to_values,
-)
+from imputation import Filled, crps, intervals, measures, share_covered, to_values
 from known_truths import Exact, Mixture, Network, differences, without
 from queries import Rows, lines, outcome, paired, ranks, with_holes
 from regression import GP, LEVELS, OURS, REGRESSIONS, computed
