@@ -26,9 +26,10 @@ Visit = Callable[[int, Rows, Conditional, Tensor], Tensor]
 # Prefixes per row by which validation rows are scored.
 _N_PREFIXES = 8
 
-# Rows from which is learned how much narrower conditionals should be, how many of them
-# at a time, and the least share of its width that a component keeps.
-_NARROWED_BY, _NARROWED_AT_A_TIME, _NARROWEST = 2048, 256, 0.5
+# Shares of the way to their mean that networks are tried with, on so many rows trained
+# on, so many at a time; and how much of the best share they go.
+_SHARES = [0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6]
+_TRIED_ON, _TRIED_AT_A_TIME, _OF_BEST = 2048, 256, 0.75
 
 # An average is at its best later than its networks, see the class.
 _PAST_BEST = 2.0
@@ -60,13 +61,14 @@ class AgnosticModule(DensityModule):
     away. So networks train for twice as many epochs as score their validation rows best
     (`past_best` in `train`).
 
-    An average of densities that differ is wider than they are, and nearer to x. Where E
-    Gaussians of variance v have means whose variance is b, it has the variance v + b,
-    and its mean is off by v - b only (Krogh & Vedelsby 1995): it should be narrower by
-    the factor √((v - b) / (v + b)) ≈ 1 - b/v. The average then scores b/2v nats more
-    than they do in the mean. Networks that train past their best are too narrow
-    themselves, so every scale of a column, once trained, goes half that way: it is
-    multiplied by 1 minus what the average of its conditionals gains on rows (`narrow`).
+    An average of densities that differ is wider than they are, and too wide if they are
+    right (Ranjan & Gneiting 2010). So networks, once trained, are drawn together
+    (`contract`): the parameters of a column's conditionals go a share of the way
+    to their mean, which leaves them between the average of densities and, where one
+    component is all there is, about that of their logarithms (Genest & Zidek 1986).
+    Components that have parted ways in training do not bear it, which shows on the rows
+    trained on, too. These say, column by column, which share is best; the networks go
+    three quarters of it, as they agree less on other rows.
 
     Parameters
     ----------
@@ -84,7 +86,7 @@ class AgnosticModule(DensityModule):
     shares: nn.Parameter  # (E, 1, R, K - J), where components move
     logits: nn.Parameter  # (E, 1, R, J), of the others
     alone: Tensor  # (2, R), mean and log-spread of the first given nothing
-    narrowing: Tensor  # (P,), what is added to parameters of rows that are asked about
+    contraction: Tensor  # (P,), the share of the way that parameters go to their mean
     has_missing: bool = False  # whether training and validation rows have any
     without: Gaussians | None  # sets that have not seen the rows to train on
 
@@ -96,7 +98,7 @@ class AgnosticModule(DensityModule):
     ):
         super().__init__(network, blocks)
         self.gaussians, self.without = gaussians, None
-        self.register_buffer("narrowing", torch.zeros_like(network.c[0]).detach())
+        self.register_buffer("contraction", torch.zeros_like(network.c[0]).detach())
         place = {d: i for i, d in enumerate(gaussians.columns)}
         self.predicted = [  # blocks, and where their columns are in the Gaussians
             (b, [place[d] for d in columns])
@@ -204,39 +206,39 @@ class AgnosticModule(DensityModule):
         return reduce(torch.add, scores) / _N_PREFIXES
 
     @torch.no_grad()
-    def narrow(
+    def contract(
         self, x: Tensor, context: Tensor | None = None, weights: Tensor | None = None
     ) -> None:
-        """Make conditionals as narrow as their averages should be, see the class.
+        """Learn how far parameters should go to their mean, see the class.
 
         By rows (n, D) that networks have been trained on, each as often as it weighs;
         of many rows some are drawn.
         """
+        self.contraction.zero_()
         if self.n_members == 1:
             return
         n, device, by = len(x), x.device, weights
         rows = torch.arange(n, device=device)
-        if n > _NARROWED_BY:
+        if n > _TRIED_ON:
             each = x.new_ones(n).double() if by is None else by.double()
-            rows, by = _drawn_evenly(each, _NARROWED_BY), None
-        gap = x.new_zeros(x.shape[-1], dtype=torch.float64)
-        total = torch.zeros_like(gap)
-        for part in rows.split(_NARROWED_AT_A_TIME):
+            rows, by = _drawn_evenly(each, _TRIED_ON), None
+        shape = len(_SHARES), x.shape[-1]
+        score = torch.zeros(shape, dtype=torch.float64, device=device)
+        for part in rows.split(_TRIED_AT_A_TIME):
             outside = None if context is None else context[part]
             for cells in self._hidings(x[part].unsqueeze(0), None):
                 params = self._params(cells.x, cells.visible, outside, (), cells.said)
-                log_p = self.log_conditionals(params, cells.x).double()
                 weight = cells.hidden[0].double()
                 if by is not None:
                     weight = weight * by[part].unsqueeze(-1)
-                gap += ((_average(log_p) - log_p.mean(0)) * weight).sum(0)
-                total += weight.sum(0)
-        share = (1.0 - gap / total).nan_to_num(nan=1.0).clamp(_NARROWEST, 1.0)
-        for b, conditional in enumerate(self.conditionals):
-            units = getattr(self, f"out{b}")
-            of_block = conditional.narrowing(share[self.columns[b]].log())
-            units = slice(None) if units is None else units
-            self.narrowing[units] = of_block.flatten().to(self.narrowing)
+                for i, tried in enumerate(_SHARES):
+                    nearer = _contracted(params, tried)
+                    log_p = _average(self.log_conditionals(nearer, cells.x).double())
+                    score[i] += (log_p * weight).sum(0)
+        best = score.nan_to_num(nan=-torch.inf).argmax(0)
+        share = _OF_BEST * torch.as_tensor(_SHARES, device=device).double()[best]
+        widths = torch.as_tensor(self.network.n_params, device=device)
+        self.contraction.copy_(share.repeat_interleave(widths))
 
     def member_log_prob(
         self,
@@ -309,7 +311,7 @@ class AgnosticModule(DensityModule):
         known = known_cells(x)
         x = x.masked_fill(~known, 0.0)
         u, network = self.encode(x), self.network.along(0)
-        position, narrowing = network.ordering.argsort().tolist(), self._narrowing()
+        position, contraction = network.ordering.argsort().tolist(), self._contraction()
         columns = []
         for d, conditional in enumerate(self._column_conditionals()):
             others = known.clone()
@@ -320,7 +322,7 @@ class AgnosticModule(DensityModule):
             if i is not None:
                 prediction = Prediction(*(v[:, i] for v in self.gaussians(x, others)))
                 params = self._moved(i, conditional, params, prediction)
-            params = params + narrowing[d]
+            params = _contracted(params, contraction[d])
             log_p = conditional.log_prob(params, x[:, [d]]).double()
             columns.append(_average(log_p).squeeze(-1))
         return torch.stack(columns, -1).masked_fill(~known, 0.0)
@@ -363,11 +365,11 @@ class AgnosticModule(DensityModule):
         """
         x = x.masked_fill(~known, 0.0)
         params = self._params(x, known, context, (), self._said(x, known))
-        return params + self.narrowing
+        return _contracted(params, self.contraction)
 
-    def _narrowing(self) -> tuple[Tensor, ...]:
+    def _contraction(self) -> tuple[Tensor, ...]:
         """By column."""
-        return self.narrowing.split(self.network.n_params)
+        return self.contraction.split(self.network.n_params)
 
     def _said(
         self, x: Tensor, visible: Tensor, which: Tensor | None = None
@@ -423,7 +425,7 @@ class AgnosticModule(DensityModule):
         and its parameters by network (E, n, 1, P_d), and says what is there, (n, 1).
         """
         network, column = self.network.along(o), self._column_conditionals()
-        narrowing = self._narrowing()
+        contraction = self._contraction()
         u = None if given is None else self.encode(x)
         state = network.start(len(x), context, u=u, given=given)
         beside = self.gaussians.start(x, given)
@@ -436,7 +438,7 @@ class AgnosticModule(DensityModule):
             if i is not None:
                 prediction = self.gaussians.step(beside, i, rows)
                 params = self._moved(i, column[d], params, prediction)
-            params = params + narrowing[d]
+            params = _contracted(params, contraction[d])
             x_d = visit(d, rows, column[d], params)
             u_d = column[d].encode(x_d).squeeze(-2)
             state = network.observe(state, t, u_d, rows)
@@ -536,6 +538,11 @@ class _Hiding:
 def _average(log_p: Tensor) -> Tensor:
     """Logarithm of the mean density of the networks, (E, ...) -> (...)."""
     return log_p.logsumexp(0) - math.log(len(log_p))
+
+
+def _contracted(params: Tensor, share: Tensor | float) -> Tensor:
+    """Parameters by network (E, ..., P), a share of the way to their mean."""
+    return params.lerp(params.mean(0, keepdim=True), share)
 
 
 def _drawn_evenly(weights: Tensor, n: int) -> Tensor:

@@ -699,10 +699,8 @@ def twin_member_log_prob(
     """log p_e(row), given a context: of an agnostic module by the e-th ordering."""
     if isinstance(module, AgnosticModule):
         each = [
-            _twin_log_conditionals(
-                module, _twin_agnostic_params(module, e, i, row, context), row
-            )
-            for i in range(module.n_members)
+            _twin_log_conditionals(module, params, row)
+            for params in _twin_agnostic_params(module, e, row, context)
         ]
         return np.log(np.mean(np.exp(each), axis=0)).sum()
     params = twin_params(module.network.member(e), twin_inputs(module, row), context)
@@ -719,22 +717,39 @@ def _twin_log_conditionals(
 def _twin_agnostic_params(
     module: AgnosticModule,
     e: int,
+    row: Sequence[float],
+    context: np.ndarray | None,
+) -> list[list[np.ndarray]]:
+    """Parameters of every column by every network, drawn together."""
+    each = [
+        _twin_network_params(module, e, i, row, context)
+        for i in range(module.n_members)
+    ]
+    mean = [sum(column) / len(each) for column in zip(*each, strict=True)]
+    share = [s.numpy() for s in module.contraction.split(module.network.n_params)]
+    return [
+        [p + s * (m - p) for p, s, m in zip(params, share, mean, strict=True)]
+        for params in each
+    ]
+
+
+def _twin_network_params(
+    module: AgnosticModule,
+    e: int,
     i: int,
     row: Sequence[float],
     context: np.ndarray | None,
 ) -> list[np.ndarray]:
     """Parameters of every column by the i-th network in the e-th ordering.
 
-    Those of mixtures by what the Gaussians say, and their scales a share of it.
+    Those of mixtures by what the Gaussians say.
     """
     network = copy.copy(module.network)
     network._buffers = {**network._buffers, "ordering": network.ordering[e]}
     weights = {name: p.detach()[i] for name, p in network.named_parameters()}
     ordering = network.ordering.tolist()
     params = twin_params(network, twin_inputs(module, row), context, weights)
-    params = _twin_predicted(module, i, ordering, params, row)
-    shift = module.narrowing.split(network.n_params)
-    return [p + by.numpy() for p, by in zip(params, shift, strict=True)]
+    return _twin_predicted(module, i, ordering, params, row)
 
 
 def _twin_predicted(

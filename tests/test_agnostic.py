@@ -1,5 +1,6 @@
 """The density of a network that serves every ordering: loss, prefixes, orderings."""
 
+import copy
 import itertools
 import math
 import pickle
@@ -126,16 +127,16 @@ def test_one_set_of_weights_scores_by_the_average_over_its_orderings():
     torch.testing.assert_close(module.log_prob(x).exp(), each.exp().mean(0))
 
 
-def make_narrower(module: AgnosticModule) -> None:
+def draw_together(module: AgnosticModule) -> None:
     """All parameters, to see where it is left out."""
-    shape = module.narrowing.shape
-    module.narrowing.copy_(-0.3 * torch.rand(shape, generator=generator(11)))
+    shape = module.contraction.shape
+    module.contraction.copy_(torch.rand(shape, generator=generator(11)))
 
 
 @pytest.mark.parametrize("table", TABLES)
 def test_every_conditional_is_the_average_over_networks(table):
     module = make_module("EoNADE", TABLES[table], "random", n_members=2, n_networks=3)
-    make_narrower(module)
+    draw_together(module)
     assert (module.n_members, module.n_orderings) == (3, 2)
     x = rows(5) + 0.1
     x[:, 1] = x[:, 1].round()
@@ -158,7 +159,7 @@ def test_every_conditional_is_the_average_over_networks(table):
 @pytest.mark.parametrize("table", TABLES)
 def test_draws_of_several_networks_follow_the_density(table):
     module = make_module("EoNADE", TABLES[table], "natural", n_networks=3)
-    make_narrower(module)
+    draw_together(module)
     check = {
         "binary": lambda: properties.check_samples_follow_table(module, TABLES[table]),
         "mixed": lambda: properties.check_samples_follow_density(module),
@@ -166,15 +167,19 @@ def test_draws_of_several_networks_follow_the_density(table):
     check[table]()
 
 
-# Narrower averages --------------------------------------------------------------------
+# Networks drawn together --------------------------------------------------------------
 
 
-def apart(*means: float) -> AgnosticModule:
-    """Networks that say of two columns Gaussians of these means, whatever they see."""
-    blocks = [(GaussianMixture(1, torch.zeros(2), background=0.0), [0, 1])]
+def apart(*means: float, n_components: int = 1) -> AgnosticModule:
+    """Networks that say of two columns Gaussians of these means, whatever they see.
+
+    Of several components those of each network come in another order.
+    """
+    K = n_components
+    blocks = [(GaussianMixture(K, torch.zeros(2), background=0.0), [0, 1])]
     network = EoNADE(
         [1, 1],
-        [3, 3],
+        [3 * K, 3 * K],
         torch.tensor([[0, 1]]),
         n_networks=len(means),
         hidden_layer_sizes=(),
@@ -182,110 +187,124 @@ def apart(*means: float) -> AgnosticModule:
     )
     for p in network.parameters():
         torch.nn.init.zeros_(p)
-    network.c.data[:, [1, 4]] = torch.tensor(means).double().unsqueeze(-1)
+    of_all = torch.tensor(means).double().repeat(2 * K, 1).T.reshape(-1, 2, K)
+    params = network.c.data.view(len(means), 2, 3, K)
+    params[:, :, 1] = of_all
+    for e in range(len(means)):
+        params[e, :, 1] += 6.0 * ((torch.arange(K) + e) % K)
     return AgnosticModule(network, blocks, make_gaussians([]))
 
 
-def gains(x: np.ndarray, *means: float) -> np.ndarray:
-    """What the average of Gaussians of these means has over them in the mean."""
-    each = norm.logpdf(x, np.reshape(means, (-1, 1)))
-    return logsumexp(each, axis=0) - math.log(len(means)) - each.mean(0)
+def average(x: np.ndarray, *means: float, share: float = 0.0) -> np.ndarray:
+    """Logarithm of the average of Gaussians of these means, drawn together."""
+    m = np.asarray(means)
+    m = (1.0 - share) * m + share * m.mean()
+    return logsumexp(norm.logpdf(x, m[:, None]), axis=0) - math.log(len(m))
 
 
-def test_scales_become_narrower_by_what_the_average_gains():
-    # Means that are off by a tenth, and what then is left of a variance of one.
-    x = norm.ppf((np.arange(2001) + 0.5) / 2001) * math.sqrt(1.0 - 0.1**2)
-    module = apart(-0.1, 0.1)
-    module.narrow(torch.from_numpy(np.stack([x, np.zeros_like(x)], 1)))
-    narrowing = module.narrowing.view(2, 3)
-    assert torch.equal(narrowing[:, :2], torch.zeros((2, 2)).double())
-    share = 1.0 - np.array([gains(x, -0.1, 0.1).mean(), gains(0, -0.1, 0.1)[0]])
-    np.testing.assert_allclose(narrowing[:, 2].exp(), share, atol=1e-4)
-    assert share[0] == pytest.approx(1.0 - 0.1**2 / 2, abs=2e-4)
+SHARES = np.linspace(0.0, 0.6, 7)
+
+
+def best_share(x: np.ndarray, weights: np.ndarray, *means: float) -> float:
+    scores = [average(x, *means, share=share) @ weights for share in SHARES]
+    return SHARES[np.argmax(scores)]
+
+
+def test_networks_are_drawn_together_as_suits_rows():
+    # Their average is too wide for the first column, and just right for the second.
+    middle = norm.ppf((np.arange(1001) + 0.5) / 1001)
+    means = -1.5, 1.5
+    first = np.concatenate([0.9 * middle, 0.9 * middle])
+    second = np.concatenate([middle + m for m in means])
+    module = apart(*means)
+    module.contract(torch.from_numpy(np.stack([first, second], 1)))
+    found = module.contraction.view(2, 3)
+    # Three quarters of the most that is tried, and nothing.
+    expected = 0.75 * torch.tensor([[0.6], [0.0]]).double()
+    torch.testing.assert_close(found, expected.expand(2, 3))
     # Scored so, drawn so, and still a density.
     grid = np.linspace(-12.0, 12.0, 4001)
     of_first = torch.zeros((4001, 2), dtype=torch.bool)
     of_first[:, 0] = True
     cells = torch.from_numpy(np.stack([grid, grid], 1))
     p = module.log_prob(cells, known=of_first).exp().detach().numpy()
-    scale = narrowing[0, 2].exp().item()
-    means = np.array([[-0.1], [0.1]])
-    by_hand = norm.pdf(grid, means, scale).mean(0)
+    by_hand = np.exp(average(grid, *means, share=0.45))
     np.testing.assert_allclose(p, by_hand, rtol=1e-6, atol=1e-300)
     assert np.trapezoid(p, grid) == pytest.approx(1.0)
     drawn = module.sample(20000, generator(0))[:, 0].numpy()
-    fits = kstest(drawn, lambda v: norm.cdf(v, means, scale).mean(0))
-    assert fits.pvalue > 1e-3
+    at = 0.55 * np.reshape(means, (-1, 1))
+    assert kstest(drawn, lambda v: norm.cdf(v, at).mean(0)).pvalue > 1e-3
 
 
-def test_rows_count_as_often_as_they_weigh_for_what_is_narrower():
+@pytest.mark.parametrize("n_components", [1, 2])
+def test_components_that_have_parted_ways_are_left_where_they_are(n_components):
+    module = apart(-0.5, 0.5, n_components=n_components)
+    x = norm.ppf((np.arange(400) + 0.5) / 400)
+    x = np.concatenate([x + 6.0 * k for k in range(n_components)])
+    module.contract(torch.from_numpy(np.stack([x, x], 1)))
+    # In another order each is drawn to where the other network has none.
+    assert (module.contraction > 0.3).all() == (n_components == 1)
+    assert (module.contraction == 0.0).all() == (n_components == 2)
+
+
+def test_rows_count_as_often_as_they_weigh_for_how_far_networks_go():
     x = torch.tensor([[0.0, 1.0], [2.0, 1.0]]).double().repeat(50, 1)
-    found = []
-    for weights in ([1.0, 0.0], [0.0, 3.0], [2.0, 2.0]):
-        module = apart(-0.3, 0.1)
-        module.narrow(x, weights=torch.tensor(weights * 50).double())
-        found.append(module.narrowing.view(2, 3)[:, 2].exp().tolist())
-    first, second, both = np.array(found)
-    shares = 1.0 - gains(np.array([0.0, 2.0, 1.0]), -0.3, 0.1)
-    np.testing.assert_allclose(first, shares[[0, 2]])
-    np.testing.assert_allclose(second, shares[[1, 2]])
-    assert first[0] > both[0] > second[0] or first[0] < both[0] < second[0]
+    means, found = (-1.0, 1.5), []
+    for weights in ([1.0, 0.0], [0.0, 3.0], [1.0, 2.0]):
+        module = apart(*means)
+        module.contract(x, weights=torch.tensor(weights * 50).double())
+        found.append(module.contraction[0].item())
+        best = best_share(np.array([0.0, 2.0]), np.array(weights), *means)
+        assert found[-1] == pytest.approx(0.75 * best)
+    assert len(set(found)) == 3
 
 
 @pytest.mark.parametrize("heavy", [0, 1])
 def test_of_many_rows_some_are_drawn_by_their_weights(heavy):
     x = torch.tensor([[0.0, 1.0], [2.0, 1.0]]).double().repeat(3000, 1)
-    shares = 1.0 - gains(np.array([0.0, 2.0]), -0.3, 0.1)
-    weights = torch.ones(6000).double()
-    for part, expected in ((weights, shares.mean()), (None, shares.mean())):
-        module = apart(-0.3, 0.1)
-        module.narrow(x, weights=part)
-        found = module.narrowing.view(2, 3)[0, 2].exp().item()
-        assert found == pytest.approx(expected, abs=0.1 * np.ptp(shares))
+    means, weights = (-1.0, 1.5), torch.ones(6000).double()
+    values = np.array([0.0, 2.0])
     weights[heavy::2] = 1e9
-    module = apart(-0.3, 0.1)
-    module.narrow(x, weights=weights)
-    found = module.narrowing.view(2, 3)[0, 2].exp().item()
-    assert found == pytest.approx(shares[heavy], rel=1e-6)
+    for part, of_both in ((None, [1.0, 1.0]), (weights, np.eye(2)[heavy])):
+        module = apart(*means)
+        module.contract(x, weights=part)
+        best = best_share(values, np.asarray(of_both), *means)
+        one_step = 0.08 if part is None else 1e-6  # of those tried
+        found = module.contraction[0].item()
+        assert found == pytest.approx(0.75 * best, abs=one_step)
 
 
-def test_no_scale_becomes_less_than_half():
-    module = apart(-9.0, 9.0)
-    module.narrow(torch.full((20, 2), 9.0).double())
-    assert module.narrowing.exp().min() == pytest.approx(0.5)
-
-
-def test_a_fit_of_few_rows_makes_its_conditionals_narrower():
+def test_a_fit_of_few_rows_draws_its_networks_together():
     X = correlated(80)
     density = MADEDensity(ordering="agnostic", max_iter=20, random_state=0).fit(X)
-    share = density.module_.narrowing.exp()
-    assert 0.5 <= share.min() < 0.99
-    assert (share <= 1.0).all()
+    share = density.module_.contraction
+    assert 0.0 < share.max() <= 0.45
     again = pickle.loads(pickle.dumps(density))
-    assert torch.equal(again.module_.narrowing, density.module_.narrowing)
+    assert torch.equal(again.module_.contraction, share)
     alone = clone(density).set_params(n_networks=1).fit(X)
-    assert torch.equal(alone.module_.narrowing, torch.zeros_like(share))
+    assert torch.equal(alone.module_.contraction, torch.zeros_like(share))
 
 
-def test_what_is_narrower_under_contexts_and_holes_is_learned_after_training():
+def test_how_far_networks_go_is_learned_after_training_by_contexts_and_holes():
     X, label = holes(correlated(80)), np.array(["a", "b"] * 40)
     density = MADEDensity(
         ordering="agnostic", n_orderings=3, max_iter=3, warm_start=True, random_state=0
     )
-    first = density.fit(X, context=label).module_.narrowing
-    assert first.min() < 0.0
+    first = density.fit(X, context=label).module_.contraction
+    assert first.max() > 0.0
     density.fit(X, context=label)
-    assert density.module_.narrowing.min() < 0.0
-    assert not torch.equal(density.module_.narrowing, first)
+    assert density.module_.contraction.max() > 0.0
+    module = copy.deepcopy(density.module_)
+    x = torch.as_tensor(density.columns_.transform(X, with_missing=True))
+    c = density.context_.encode(label[:, None].astype(object))
+    module.contract(x.to(module.network.dtype), c.to(module.network.dtype))
+    assert torch.equal(density.module_.contraction, module.contraction)
 
 
-def test_networks_that_agree_are_not_made_narrower():
-    module = make_module("EoNADE", TABLES["mixed"], "natural", n_networks=3)
-    for p in module.parameters():
-        p.data.copy_(p.data[:1].expand_as(p))
-    module.narrow(rows(40))
-    zeros = torch.zeros_like(module.narrowing)
-    torch.testing.assert_close(module.narrowing, zeros, atol=1e-12, rtol=0.0)
+def test_networks_that_diverged_stay_where_they_are():
+    module = apart(-1.0, math.nan)
+    module.contract(rows(40)[:, :2])
+    assert torch.equal(module.contraction, torch.zeros_like(module.contraction))
 
 
 def test_averaged_networks_train_twice_as_long_as_is_best_for_each():

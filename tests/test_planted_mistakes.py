@@ -76,11 +76,11 @@ def integral_transform() -> None:
 
 
 def several_networks(blocks, n_members: int = 1) -> AgnosticModule:
-    """They differ, and what makes them narrower is no zero anywhere."""
+    """They differ, and how far they are drawn together is no zero anywhere."""
     module = properties.make_module(
         "EoNADE", blocks, n_members=n_members, n_networks=3, scale=2.0
     )
-    module.narrowing.uniform_(-0.5, 0.0, generator=properties.generator(5))
+    module.contraction.uniform_(0.2, 0.8, generator=properties.generator(5))
     return module
 
 
@@ -357,18 +357,18 @@ def a_network_for_every_ordering(patch) -> None:
     patch.setattr(EoNADE, "along", one)
 
 
-def not_narrower(patch, name: str) -> None:
-    """One method goes by conditionals as wide as the networks', the others do not."""
+def left_apart(patch, name: str) -> None:
+    """One method goes by networks as they were trained, the others do not."""
     method = getattr(AgnosticModule, name)
 
-    def wider(self, *args):
-        kept, self.narrowing = self.narrowing, torch.zeros_like(self.narrowing)
+    def apart(self, *args):
+        kept, self.contraction = self.contraction, torch.zeros_like(self.contraction)
         try:
             return method(self, *args)
         finally:
-            self.narrowing = kept
+            self.contraction = kept
 
-    patch.setattr(AgnosticModule, name, wider)
+    patch.setattr(AgnosticModule, name, apart)
 
 
 def permuted_mixture_weights(patch) -> None:
@@ -707,8 +707,8 @@ CAUGHT = [
     (averaged_logarithms_of_networks, networks_sum_to_one),
     (averaged_logarithms_of_networks, networks_twin),
     (a_network_for_every_ordering, networks_twin),
-    (partial(not_narrower, name="_scored_by"), networks_twin),
-    (partial(not_narrower, name="_completed"), networks_transform),
+    (partial(left_apart, name="_scored_by"), networks_twin),
+    (partial(left_apart, name="_completed"), networks_transform),
     (permuted_mixture_weights, integral_transform),
     (softplus_scale_in_the_sampler, integral_transform),
     (lost_log_scale, quadrature),

@@ -166,15 +166,6 @@ class Conditional(nn.Module):
         """
         return self
 
-    def narrowing(self, log_share: Tensor) -> Tensor:
-        """What makes the densities of the columns narrower, (D,) -> (D, n_params).
-
-        Added to parameters it takes scales to a share of what they were; by default
-        nothing, as of categories, which have none, and beside atoms, whose masses are
-        part of what such a share is found by.
-        """
-        return log_share.new_zeros((len(log_share), self.n_params))
-
     def with_frequencies(self, n_frequencies: int) -> Conditional:
         """The conditional whose inputs show so many waves of a number as well."""
         return self

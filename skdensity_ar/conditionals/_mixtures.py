@@ -225,15 +225,6 @@ class Mixture(Conditional):
         ]
         return torch.cat(parts, -2).movedim(-1, -3)
 
-    def narrowing(self, log_share: Tensor) -> Tensor:
-        """As in `Conditional`: of components that are not on heaps, floors aside."""
-        D, K = len(log_share), self.n_components
-        wide = torch.ones((D, K), dtype=torch.bool, device=log_share.device)
-        if self.unit is not None:  # the same of all members
-            wide = self.unit.view(-1, K, D)[0].mT == 1.0
-        shift = log_share.unsqueeze(-1) * wide
-        return torch.cat([shift.new_zeros((D, 2 * K)), shift], -1)
-
     def encode(self, x: Tensor) -> Tensor:
         """The value, compressed, and its waves sin(2ᵏ x) / 2ᵏ and cos(2ᵏ x) / 2ᵏ."""
         x = compress(x)

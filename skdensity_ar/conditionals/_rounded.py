@@ -211,9 +211,6 @@ class Rounded(Conditional):
         shape = (len(steps), *[1] * (means.dim() - 2), means.shape[-1])
         return values.view(shape).expand(-1, *means.shape[1:])
 
-    def narrowing(self, log_share: Tensor) -> Tensor:
-        return self.mixture.narrowing(log_share)
-
     def initial_bias(self, x: Tensor) -> Tensor:
         x = x[:: 1 + (len(x) - 1) // _MAX_ROWS]
         ordered = self._standardised(x).sort(0).values

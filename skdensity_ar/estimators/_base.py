@@ -285,7 +285,7 @@ class BaseAutoregressiveDensity(
             dropout = self._dropout(size, n_orderings)
             module.set_dropout(dropout, self.input_dropout)
             if self._is_agnostic:
-                module.narrowing.zero_()  # until it is trained
+                module.contraction.zero_()  # until it is trained
         else:
             first = Data(start, counted_lengths, None, of_start, data.linear)
             module = self._make_module(size, first, generator)
@@ -335,7 +335,7 @@ class BaseAutoregressiveDensity(
         if self._is_agnostic:
             module.without = None
             with threads_for(n_multiplications):
-                module.narrow(*data.first(n_train))
+                module.contract(*data.first(n_train))
         if history.stopped_by == "diverged":
             warnings.warn(
                 f"The training loss became {history.loss_curve[-1]} in epoch "

@@ -190,8 +190,3 @@ def test_the_quantile_is_the_first_with_so_much_below(places):
         assert ((up_to - mass)[is_atom] < q).all()
         hits += int(is_atom.sum())
     assert hits > 20
-
-
-def test_what_masses_may_have_said_makes_no_density_narrower():
-    narrowing = with_atoms().narrowing(torch.tensor([0.5]).double().log())
-    assert torch.equal(narrowing, torch.zeros((1, 3 * K + J + 1)).double())

@@ -546,22 +546,6 @@ def test_training_starts_with_narrow_components_on_heaps(kind):
     assert torch.allclose(one.log_prob(params[1:2], x[:, 1:2]), expected[:, 1:2])
 
 
-@every_mixture
-def test_components_on_heaps_do_not_become_narrower(kind):
-    x, floor = heaped(), 1e-4
-    plain = MIXTURES[kind](5, torch.full((D,), floor, dtype=torch.float64))
-    conditional = plain.adapted(x)
-    params = conditional.initial_bias(x)
-    log_share = torch.tensor([0.8, 1.0, 0.6]).double().log()
-    narrower = params + conditional.narrowing(log_share)
-    before, after = conditional.split(params), conditional.split(narrower)
-    assert torch.equal(after[0], before[0])
-    assert torch.equal(after[1], before[1])
-    shares = (after[2] - floor) / (before[2] - floor)
-    expected = torch.tensor([[1.0, 1.0, 0.8, 0.8, 0.8], [1.0] * 5, [0.6] * 5]).double()
-    torch.testing.assert_close(shares.view(D, 5), expected)
-
-
 def test_members_have_heaps_of_their_own():
     x = heaped()
     x = torch.stack([x, x.flip(1)])

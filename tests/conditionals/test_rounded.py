@@ -198,13 +198,3 @@ def test_the_mean_is_that_of_the_masses(make):
     close = 0.5 if make is ordinal else 1.0
     assert (found - mean).abs().max() <= close
     assert (found - mean).abs().mean() < 0.3
-
-
-@pytest.mark.parametrize(("make", "middle"), [(count, 0.0), (ordinal, 2.0)])
-def test_a_narrower_column_has_more_mass_in_its_middle(make, middle):
-    conditional = make()
-    params = torch.tensor([[0.0, 0.1, 0.0] * K]).double()
-    params = params.view(1, K, 3).mT.reshape(1, 3 * K)  # components alike
-    narrower = params + conditional.narrowing(torch.tensor([0.5]).double().log())
-    before, after = (of(conditional, p[0], [middle]).item() for p in (params, narrower))
-    assert after > before + 0.2

@@ -265,12 +265,12 @@ def test_weights_near_the_ends_of_numbers(weight, ordering):
         max_iter=2, ordering=ordering, n_orderings=1, random_state=0, **networks
     )
     expected = density.fit(X, sample_weight=np.ones(len(X))).score(X)
-    as_narrow = getattr(density.module_, "narrowing", torch.zeros(1))
+    as_near = getattr(density.module_, "contraction", torch.zeros(1))
     density.fit(X, sample_weight=np.full(len(X), weight))
     found = density.score(X, sample_weight=np.full(len(X), weight))
     assert found == pytest.approx(expected, rel=1e-2)
-    narrowing = getattr(density.module_, "narrowing", torch.zeros(1))
-    torch.testing.assert_close(narrowing, as_narrow, rtol=0.02, atol=0.0)
+    contraction = getattr(density.module_, "contraction", torch.zeros(1))
+    torch.testing.assert_close(contraction, as_near)
 
 
 @pytest.mark.parametrize("ordering", ["natural", "agnostic"])
