@@ -26,10 +26,11 @@ Visit = Callable[[int, Rows, Conditional, Tensor], Tensor]
 # Prefixes per row by which validation rows are scored.
 _N_PREFIXES = 8
 
-# Shares of the way to their mean that networks are tried with, on so many rows trained
-# on, so many at a time; and how much of the best share they go.
-_SHARES = [0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6]
-_TRIED_ON, _TRIED_AT_A_TIME, _OF_BEST = 2048, 256, 0.75
+# Shares of the way to their mean that networks try, and how much of the best they go.
+_TRIED, _OF_BEST = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6), 0.75
+
+# Rows by which they try, and how many of these at a time.
+_MOST_ROWS, _AT_A_TIME = 2048, 256
 
 # An average is at its best later than its networks, see the class.
 _PAST_BEST = 2.0
@@ -62,13 +63,15 @@ class AgnosticModule(DensityModule):
     (`past_best` in `train`).
 
     An average of densities that differ is wider than they are, and too wide if they are
-    right (Ranjan & Gneiting 2010). So networks, once trained, are drawn together
-    (`contract`): the parameters of a column's conditionals go a share of the way
-    to their mean, which leaves them between the average of densities and, where one
-    component is all there is, about that of their logarithms (Genest & Zidek 1986).
-    Components that have parted ways in training do not bear it, which shows on the rows
-    trained on, too. These say, column by column, which share is best; the networks go
-    three quarters of it, as they agree less on other rows.
+    right (Ranjan & Gneiting 2010). So networks, once trained, come nearer to each other
+    (`contract`). Of the parameters θ_e that they say of a conditional, p_e has
+
+        θ_e + s (θ̄ - θ_e),  θ̄ = (1/E) Σ_e θ_e
+
+    Of labels, and about so of a mixture of one component, s = 1 is the average of
+    logarithms (Genest & Zidek 1986). Components that have parted ways in training do
+    not bear it, which shows on the rows trained on, too: these say which s is best.
+    Three quarters of that are taken, as networks agree less on other rows.
 
     Parameters
     ----------
@@ -86,7 +89,7 @@ class AgnosticModule(DensityModule):
     shares: nn.Parameter  # (E, 1, R, K - J), where components move
     logits: nn.Parameter  # (E, 1, R, J), of the others
     alone: Tensor  # (2, R), mean and log-spread of the first given nothing
-    contraction: Tensor  # (P,), the share of the way that parameters go to their mean
+    contraction: Tensor  # (), the s of the class; 0 until they are trained
     has_missing: bool = False  # whether training and validation rows have any
     without: Gaussians | None  # sets that have not seen the rows to train on
 
@@ -98,7 +101,7 @@ class AgnosticModule(DensityModule):
     ):
         super().__init__(network, blocks)
         self.gaussians, self.without = gaussians, None
-        self.register_buffer("contraction", torch.zeros_like(network.c[0]).detach())
+        self.register_buffer("contraction", network.c.new_zeros(()).detach())
         place = {d: i for i, d in enumerate(gaussians.columns)}
         self.predicted = [  # blocks, and where their columns are in the Gaussians
             (b, [place[d] for d in columns])
@@ -209,36 +212,40 @@ class AgnosticModule(DensityModule):
     def contract(
         self, x: Tensor, context: Tensor | None = None, weights: Tensor | None = None
     ) -> None:
-        """Learn how far parameters should go to their mean, see the class.
+        """Choose how near networks come to each other, see the class.
 
-        By rows (n, D) that networks have been trained on, each as often as it weighs;
-        of many rows some are drawn.
+        By rows (n, D) that they have been trained on, each as often as it weighs.
         """
-        self.contraction.zero_()
-        if self.n_members == 1:
-            return
+        if self.n_members > 1:
+            scores = self._scores_nearer(x, context, weights)
+            best = scores.nan_to_num(nan=-torch.inf).argmax().item()
+            self.contraction.fill_(_OF_BEST * _TRIED[int(best)])
+
+    def _scores_nearer(
+        self, x: Tensor, context: Tensor | None, weights: Tensor | None
+    ) -> Tensor:
+        """Estimates of Σ log p(x) over rows (n, D), by each of the shares tried.
+
+        Of many rows some are drawn.
+        """
         n, device, by = len(x), x.device, weights
         rows = torch.arange(n, device=device)
-        if n > _TRIED_ON:
+        if n > _MOST_ROWS:
             each = x.new_ones(n).double() if by is None else by.double()
-            rows, by = _drawn_evenly(each, _TRIED_ON), None
-        shape = len(_SHARES), x.shape[-1]
-        score = torch.zeros(shape, dtype=torch.float64, device=device)
-        for part in rows.split(_TRIED_AT_A_TIME):
+            rows, by = _drawn_evenly(each, _MOST_ROWS), None
+        total = torch.zeros(len(_TRIED), dtype=torch.float64, device=device)
+        for part in rows.split(_AT_A_TIME):
             outside = None if context is None else context[part]
             for cells in self._hidings(x[part].unsqueeze(0), None):
                 params = self._params(cells.x, cells.visible, outside, (), cells.said)
-                weight = cells.hidden[0].double()
+                weight = cells.weight[0].double()
                 if by is not None:
-                    weight = weight * by[part].unsqueeze(-1)
-                for i, tried in enumerate(_SHARES):
-                    nearer = _contracted(params, tried)
+                    weight = weight * by[part]
+                for i, share in enumerate(_TRIED):
+                    nearer = _nearer(params, share)
                     log_p = _average(self.log_conditionals(nearer, cells.x).double())
-                    score[i] += (log_p * weight).sum(0)
-        best = score.nan_to_num(nan=-torch.inf).argmax(0)
-        share = _OF_BEST * torch.as_tensor(_SHARES, device=device).double()[best]
-        widths = torch.as_tensor(self.network.n_params, device=device)
-        self.contraction.copy_(share.repeat_interleave(widths))
+                    total[i] += (log_p * cells.hidden[0]).sum(-1) @ weight
+        return total / _N_PREFIXES
 
     def member_log_prob(
         self,
@@ -311,7 +318,7 @@ class AgnosticModule(DensityModule):
         known = known_cells(x)
         x = x.masked_fill(~known, 0.0)
         u, network = self.encode(x), self.network.along(0)
-        position, contraction = network.ordering.argsort().tolist(), self._contraction()
+        position = network.ordering.argsort().tolist()
         columns = []
         for d, conditional in enumerate(self._column_conditionals()):
             others = known.clone()
@@ -322,7 +329,7 @@ class AgnosticModule(DensityModule):
             if i is not None:
                 prediction = Prediction(*(v[:, i] for v in self.gaussians(x, others)))
                 params = self._moved(i, conditional, params, prediction)
-            params = _contracted(params, contraction[d])
+            params = _nearer(params, self.contraction)
             log_p = conditional.log_prob(params, x[:, [d]]).double()
             columns.append(_average(log_p).squeeze(-1))
         return torch.stack(columns, -1).masked_fill(~known, 0.0)
@@ -365,11 +372,7 @@ class AgnosticModule(DensityModule):
         """
         x = x.masked_fill(~known, 0.0)
         params = self._params(x, known, context, (), self._said(x, known))
-        return _contracted(params, self.contraction)
-
-    def _contraction(self) -> tuple[Tensor, ...]:
-        """By column."""
-        return self.contraction.split(self.network.n_params)
+        return _nearer(params, self.contraction)
 
     def _said(
         self, x: Tensor, visible: Tensor, which: Tensor | None = None
@@ -425,7 +428,6 @@ class AgnosticModule(DensityModule):
         and its parameters by network (E, n, 1, P_d), and says what is there, (n, 1).
         """
         network, column = self.network.along(o), self._column_conditionals()
-        contraction = self._contraction()
         u = None if given is None else self.encode(x)
         state = network.start(len(x), context, u=u, given=given)
         beside = self.gaussians.start(x, given)
@@ -438,7 +440,7 @@ class AgnosticModule(DensityModule):
             if i is not None:
                 prediction = self.gaussians.step(beside, i, rows)
                 params = self._moved(i, column[d], params, prediction)
-            params = _contracted(params, contraction[d])
+            params = _nearer(params, self.contraction)
             x_d = visit(d, rows, column[d], params)
             u_d = column[d].encode(x_d).squeeze(-2)
             state = network.observe(state, t, u_d, rows)
@@ -540,7 +542,7 @@ def _average(log_p: Tensor) -> Tensor:
     return log_p.logsumexp(0) - math.log(len(log_p))
 
 
-def _contracted(params: Tensor, share: Tensor | float) -> Tensor:
+def _nearer(params: Tensor, share: Tensor | float) -> Tensor:
     """Parameters by network (E, ..., P), a share of the way to their mean."""
     return params.lerp(params.mean(0, keepdim=True), share)
 

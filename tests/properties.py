@@ -707,6 +707,19 @@ def twin_member_log_prob(
     return sum(_twin_log_conditionals(module, params, row))
 
 
+def check_cells_are_given_all_others(module: AgnosticModule, x: Tensor) -> None:
+    """The last column of an ordering is scored as a cell is, by either way."""
+    columns = module.member_log_conditionals(x)
+    found = module.cell_log_prob(x)
+    for o, last in enumerate(module.network.ordering[:, -1].tolist()):
+        torch.testing.assert_close(found[:, last], columns[o, :, last])
+    for d in range(x.shape[1]):
+        others = torch.ones(x.shape, dtype=torch.bool)
+        others[:, d] = False
+        each = module.log_conditionals(module.cell_params(x, others), x)[:, :, d]
+        torch.testing.assert_close(found[:, d], each.exp().mean(0).log())
+
+
 def _twin_log_conditionals(
     module: DensityModule, params: list[np.ndarray], row: Sequence[float]
 ) -> list[float]:
@@ -720,16 +733,15 @@ def _twin_agnostic_params(
     row: Sequence[float],
     context: np.ndarray | None,
 ) -> list[list[np.ndarray]]:
-    """Parameters of every column by every network, drawn together."""
+    """Parameters of every column by every network, as near as they come."""
     each = [
         _twin_network_params(module, e, i, row, context)
         for i in range(module.n_members)
     ]
     mean = [sum(column) / len(each) for column in zip(*each, strict=True)]
-    share = [s.numpy() for s in module.contraction.split(module.network.n_params)]
+    s = module.contraction.item()
     return [
-        [p + s * (m - p) for p, s, m in zip(params, share, mean, strict=True)]
-        for params in each
+        [p + s * (m - p) for p, m in zip(params, mean, strict=True)] for params in each
     ]
 
 

@@ -14,7 +14,7 @@ from scipy.special import logsumexp
 from scipy.stats import kstest, multivariate_normal, norm
 from sklearn.base import clone
 
-from skdensity_ar import MADEDensity, NADEDensity, RNADEDensity
+from skdensity_ar import MADEDensity, NADEDensity, RNADEDensity, _agnostic
 from skdensity_ar._agnostic import AgnosticModule, visible_columns
 from skdensity_ar._gaussians import Gaussians
 from skdensity_ar.conditionals import Bernoulli, GaussianMixture
@@ -127,16 +127,10 @@ def test_one_set_of_weights_scores_by_the_average_over_its_orderings():
     torch.testing.assert_close(module.log_prob(x).exp(), each.exp().mean(0))
 
 
-def draw_together(module: AgnosticModule) -> None:
-    """All parameters, to see where it is left out."""
-    shape = module.contraction.shape
-    module.contraction.copy_(torch.rand(shape, generator=generator(11)))
-
-
 @pytest.mark.parametrize("table", TABLES)
 def test_every_conditional_is_the_average_over_networks(table):
     module = make_module("EoNADE", TABLES[table], "random", n_members=2, n_networks=3)
-    draw_together(module)
+    module.contraction.fill_(0.4)
     assert (module.n_members, module.n_orderings) == (3, 2)
     x = rows(5) + 0.1
     x[:, 1] = x[:, 1].round()
@@ -149,17 +143,13 @@ def test_every_conditional_is_the_average_over_networks(table):
     ]
     np.testing.assert_allclose(each.detach(), twin, rtol=1e-9)
     torch.testing.assert_close(module.log_prob(x).exp(), each.exp().mean(0))
-    # The last column of an ordering has all others given.
-    columns = module.member_log_conditionals(x)
-    given_others = module.cell_log_prob(x)
-    for o, last in enumerate(module.network.ordering[:, -1].tolist()):
-        torch.testing.assert_close(columns[o, :, last], given_others[:, last])
+    properties.check_cells_are_given_all_others(module, x)
 
 
 @pytest.mark.parametrize("table", TABLES)
 def test_draws_of_several_networks_follow_the_density(table):
     module = make_module("EoNADE", TABLES[table], "natural", n_networks=3)
-    draw_together(module)
+    module.contraction.fill_(0.4)
     check = {
         "binary": lambda: properties.check_samples_follow_table(module, TABLES[table]),
         "mixed": lambda: properties.check_samples_follow_density(module),
@@ -167,7 +157,7 @@ def test_draws_of_several_networks_follow_the_density(table):
     check[table]()
 
 
-# Networks drawn together --------------------------------------------------------------
+# Networks that come nearer to each other ----------------------------------------------
 
 
 def apart(*means: float, n_components: int = 1) -> AgnosticModule:
@@ -187,124 +177,146 @@ def apart(*means: float, n_components: int = 1) -> AgnosticModule:
     )
     for p in network.parameters():
         torch.nn.init.zeros_(p)
-    of_all = torch.tensor(means).double().repeat(2 * K, 1).T.reshape(-1, 2, K)
     params = network.c.data.view(len(means), 2, 3, K)
-    params[:, :, 1] = of_all
-    for e in range(len(means)):
-        params[e, :, 1] += 6.0 * ((torch.arange(K) + e) % K)
+    for e, mean in enumerate(means):
+        params[e, :, 1] = mean + 6.0 * ((torch.arange(K) + e) % K)
     return AgnosticModule(network, blocks, make_gaussians([]))
 
 
-def average(x: np.ndarray, *means: float, share: float = 0.0) -> np.ndarray:
-    """Logarithm of the average of Gaussians of these means, drawn together."""
+def log_average(x: np.ndarray, *means: float, share: float = 0.0) -> np.ndarray:
+    """Of Gaussians of these means, which go a share of the way to their mean."""
     m = np.asarray(means)
     m = (1.0 - share) * m + share * m.mean()
     return logsumexp(norm.logpdf(x, m[:, None]), axis=0) - math.log(len(m))
 
 
-SHARES = np.linspace(0.0, 0.6, 7)
+TRIED = np.linspace(0.0, 0.6, 7)
 
 
-def best_share(x: np.ndarray, weights: np.ndarray, *means: float) -> float:
-    scores = [average(x, *means, share=share) @ weights for share in SHARES]
-    return SHARES[np.argmax(scores)]
+def scores(x: np.ndarray, weights: np.ndarray, *means: float) -> np.ndarray:
+    """Of a row with the same in both columns, which do not depend on each other."""
+    by_share = [log_average(x, *means, share=share) for share in TRIED]
+    return 2.0 * np.asarray(by_share) @ weights
 
 
-def test_networks_are_drawn_together_as_suits_rows():
-    # Their average is too wide for the first column, and just right for the second.
+def same_in_both(x: np.ndarray) -> torch.Tensor:
+    return torch.from_numpy(np.stack([x, x], 1))
+
+
+def test_networks_come_nearer_as_suits_rows():
     middle = norm.ppf((np.arange(1001) + 0.5) / 1001)
-    means = -1.5, 1.5
-    first = np.concatenate([0.9 * middle, 0.9 * middle])
-    second = np.concatenate([middle + m for m in means])
-    module = apart(*means)
-    module.contract(torch.from_numpy(np.stack([first, second], 1)))
-    found = module.contraction.view(2, 3)
-    # Three quarters of the most that is tried, and nothing.
-    expected = 0.75 * torch.tensor([[0.6], [0.0]]).double()
-    torch.testing.assert_close(found, expected.expand(2, 3))
+    means = -0.8, 0.8
+    wide = np.concatenate([middle + m for m in means])
+    for x, expected in ((middle, 0.45), (wide, 0.0)):
+        module = apart(*means)
+        module.contract(same_in_both(x))
+        # Three quarters of the most that is tried, and nothing.
+        assert module.contraction.item() == pytest.approx(expected)
+    module.contract(same_in_both(middle))
     # Scored so, drawn so, and still a density.
     grid = np.linspace(-12.0, 12.0, 4001)
     of_first = torch.zeros((4001, 2), dtype=torch.bool)
     of_first[:, 0] = True
-    cells = torch.from_numpy(np.stack([grid, grid], 1))
-    p = module.log_prob(cells, known=of_first).exp().detach().numpy()
-    by_hand = np.exp(average(grid, *means, share=0.45))
-    np.testing.assert_allclose(p, by_hand, rtol=1e-6, atol=1e-300)
-    assert np.trapezoid(p, grid) == pytest.approx(1.0)
+    log_p = module.log_prob(same_in_both(grid), known=of_first).detach().numpy()
+    np.testing.assert_allclose(log_p, log_average(grid, *means, share=0.45))
+    assert np.trapezoid(np.exp(log_p), grid) == pytest.approx(1.0)
     drawn = module.sample(20000, generator(0))[:, 0].numpy()
     at = 0.55 * np.reshape(means, (-1, 1))
     assert kstest(drawn, lambda v: norm.cdf(v, at).mean(0)).pvalue > 1e-3
 
 
-@pytest.mark.parametrize("n_components", [1, 2])
-def test_components_that_have_parted_ways_are_left_where_they_are(n_components):
+@pytest.mark.parametrize(("n_components", "expected"), [(1, 0.45), (2, 0.0)])
+def test_components_that_have_parted_ways_stay_where_they_are(n_components, expected):
     module = apart(-0.5, 0.5, n_components=n_components)
     x = norm.ppf((np.arange(400) + 0.5) / 400)
+    # In another order each would go to where the other network has none.
     x = np.concatenate([x + 6.0 * k for k in range(n_components)])
-    module.contract(torch.from_numpy(np.stack([x, x], 1)))
-    # In another order each is drawn to where the other network has none.
-    assert (module.contraction > 0.3).all() == (n_components == 1)
-    assert (module.contraction == 0.0).all() == (n_components == 2)
+    module.contract(same_in_both(x))
+    assert module.contraction.item() == pytest.approx(expected)
 
 
-def test_rows_count_as_often_as_they_weigh_for_how_far_networks_go():
-    x = torch.tensor([[0.0, 1.0], [2.0, 1.0]]).double().repeat(50, 1)
-    means, found = (-1.0, 1.5), []
-    for weights in ([1.0, 0.0], [0.0, 3.0], [1.0, 2.0]):
-        module = apart(*means)
-        module.contract(x, weights=torch.tensor(weights * 50).double())
-        found.append(module.contraction[0].item())
-        best = best_share(np.array([0.0, 2.0]), np.array(weights), *means)
-        assert found[-1] == pytest.approx(0.75 * best)
-    assert len(set(found)) == 3
+def test_rows_try_the_log_density_each_as_often_as_it_weighs(monkeypatch):
+    monkeypatch.setattr(_agnostic, "_AT_A_TIME", 7)
+    rng = np.random.default_rng(0)
+    x, means = rng.normal(size=40), (-1.0, 1.5, 0.3)
+    module = apart(*means)
+    for weights in (None, rng.uniform(0.1, 5.0, 40)):
+        by = None if weights is None else torch.from_numpy(weights)
+        found = module._scores_nearer(same_in_both(x), None, by).detach()
+        by_hand = scores(x, np.ones(40) if weights is None else weights, *means)
+        np.testing.assert_allclose(found, by_hand)
 
 
-@pytest.mark.parametrize("heavy", [0, 1])
-def test_of_many_rows_some_are_drawn_by_their_weights(heavy):
-    x = torch.tensor([[0.0, 1.0], [2.0, 1.0]]).double().repeat(3000, 1)
-    means, weights = (-1.0, 1.5), torch.ones(6000).double()
-    values = np.array([0.0, 2.0])
-    weights[heavy::2] = 1e9
-    for part, of_both in ((None, [1.0, 1.0]), (weights, np.eye(2)[heavy])):
-        module = apart(*means)
-        module.contract(x, weights=part)
-        best = best_share(values, np.asarray(of_both), *means)
-        one_step = 0.08 if part is None else 1e-6  # of those tried
-        found = module.contraction[0].item()
-        assert found == pytest.approx(0.75 * best, abs=one_step)
+@pytest.mark.parametrize("weights", [None, [1.0, 1.0], [1.0, 1e9], [1e9, 1.0]])
+def test_of_many_rows_some_are_drawn_by_their_weights(weights):
+    values, means = np.array([0.0, 2.0]), (-1.0, 1.5)
+    by = None if weights is None else torch.tensor(weights * 3000).double()
+    x = same_in_both(np.tile(values, 3000))
+    found = apart(*means)._scores_nearer(x, None, by).detach()
+    share = np.ones(2) if weights is None else np.asarray(weights)
+    expected = scores(values, 2048 * share / share.sum(), *means)
+    # Of equal weights about as many are drawn of each.
+    exact = weights is not None and max(weights) > 1.0
+    np.testing.assert_allclose(found, expected, rtol=1e-6 if exact else 0.05)
 
 
-def test_a_fit_of_few_rows_draws_its_networks_together():
+def test_a_share_that_cannot_be_scored_is_not_taken(monkeypatch):
+    scored = torch.tensor([-3.0, -2.0, -1.0, torch.nan, -2.0, torch.nan, -torch.inf])
+    monkeypatch.setattr(AgnosticModule, "_scores_nearer", lambda *args: scored)
+    module = apart(-1.0, 1.0)
+    module.contract(rows(4))
+    assert module.contraction.item() == pytest.approx(0.15)
+    scored[:] = torch.nan
+    module.contract(rows(4))
+    assert module.contraction.item() == 0.0
+
+
+def test_a_fit_of_few_rows_brings_its_networks_nearer():
     X = correlated(80)
     density = MADEDensity(ordering="agnostic", max_iter=20, random_state=0).fit(X)
     share = density.module_.contraction
-    assert 0.0 < share.max() <= 0.45
+    assert 0.0 < share < 0.46
     again = pickle.loads(pickle.dumps(density))
     assert torch.equal(again.module_.contraction, share)
     alone = clone(density).set_params(n_networks=1).fit(X)
-    assert torch.equal(alone.module_.contraction, torch.zeros_like(share))
+    assert alone.module_.contraction == 0.0
 
 
-def test_how_far_networks_go_is_learned_after_training_by_contexts_and_holes():
-    X, label = holes(correlated(80)), np.array(["a", "b"] * 40)
+def test_training_rows_try_with_their_contexts_and_holes(monkeypatch):
+    X, label = holes(correlated(80)), np.random.default_rng(1).choice(["a", "b"], 80)
+    tried, contract = [], AgnosticModule.contract
+
+    def recorded(self, *data):
+        tried.append((self.contraction.item(), data))
+        contract(self, *data)
+
+    monkeypatch.setattr(AgnosticModule, "contract", recorded)
     density = MADEDensity(
-        ordering="agnostic", n_orderings=3, max_iter=3, warm_start=True, random_state=0
+        ordering="agnostic", n_orderings=3, max_iter=20, warm_start=True, random_state=0
     )
-    first = density.fit(X, context=label).module_.contraction
-    assert first.max() > 0.0
-    density.fit(X, context=label)
-    assert density.module_.contraction.max() > 0.0
-    module = copy.deepcopy(density.module_)
-    x = torch.as_tensor(density.columns_.transform(X, with_missing=True))
-    c = density.context_.encode(label[:, None].astype(object))
-    module.contract(x.to(module.network.dtype), c.to(module.network.dtype))
-    assert torch.equal(density.module_.contraction, module.contraction)
-
-
-def test_networks_that_diverged_stay_where_they_are():
-    module = apart(-1.0, math.nan)
-    module.contract(rows(40)[:, :2])
-    assert torch.equal(module.contraction, torch.zeros_like(module.contraction))
+    for _ in range(2):
+        density.fit(
+            X,
+            sample_weight=np.repeat([1.0, 2.0], 40),
+            context=label,
+            X_val=X[:20] + 9.0,
+            context_val=label[:20],
+        )
+        before, (x, c, weights) = tried[-1]
+        assert before == 0.0  # while it trains, a second time too
+        codes = density.columns_.transform(X, with_missing=True)
+        np.testing.assert_allclose(x, codes, rtol=1e-6)
+        assert torch.equal(c, density.context_.encode(label.astype(object)[:, None]))
+        np.testing.assert_allclose(weights, np.repeat([2.0, 4.0], 40) / 3.0)
+        module = copy.deepcopy(density.module_)
+        scored = module._scores_nearer(x, c, weights)
+        with monkeypatch.context() as patch:
+            patch.setattr(_agnostic, "_AT_A_TIME", 7)
+            in_parts = module._scores_nearer(x, c, weights)
+        # Prefixes are drawn for parts by themselves.
+        torch.testing.assert_close(in_parts, scored, rtol=0.05, atol=0.0)
+        assert module.contraction == 0.75 * TRIED[scored.argmax()]
+        assert module.contraction > 0.0
 
 
 def test_averaged_networks_train_twice_as_long_as_is_best_for_each():

@@ -76,11 +76,11 @@ def integral_transform() -> None:
 
 
 def several_networks(blocks, n_members: int = 1) -> AgnosticModule:
-    """They differ, and how far they are drawn together is no zero anywhere."""
+    """They differ, and come nearer to each other."""
     module = properties.make_module(
         "EoNADE", blocks, n_members=n_members, n_networks=3, scale=2.0
     )
-    module.contraction.uniform_(0.2, 0.8, generator=properties.generator(5))
+    module.contraction.fill_(0.4)
     return module
 
 
@@ -96,6 +96,11 @@ def networks_twin() -> None:
     rows = torch.randn((6, 3), generator=properties.generator(), dtype=torch.float64)
     module = several_networks(REALS, 2)
     properties.check_scores_equal_twin(module, rows, atol=1e-10)
+
+
+def networks_cells() -> None:
+    rows = torch.randn((6, 3), generator=properties.generator(), dtype=torch.float64)
+    properties.check_cells_are_given_all_others(several_networks(REALS, 2), rows)
 
 
 def networks_transform() -> None:
@@ -709,6 +714,8 @@ CAUGHT = [
     (a_network_for_every_ordering, networks_twin),
     (partial(left_apart, name="_scored_by"), networks_twin),
     (partial(left_apart, name="_completed"), networks_transform),
+    (partial(left_apart, name="cell_log_prob"), networks_cells),
+    (partial(left_apart, name="cell_params"), networks_cells),
     (permuted_mixture_weights, integral_transform),
     (softplus_scale_in_the_sampler, integral_transform),
     (lost_log_scale, quadrature),

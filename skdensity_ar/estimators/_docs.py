@@ -36,8 +36,10 @@ compile : bool, default=False
 _NETWORKS = """
 n_networks : int or "auto", default="auto"
     With ordering="agnostic", networks trained side by side, each with its own weights
-    and its own validation rows. Every conditional is their average, in every ordering.
-    "auto" is 8, or as many as there are orderings. Other orderings have a network each.
+    and its own validation rows. Every conditional is their average, in every ordering,
+    once what they say of it went a share of the way to its mean over networks, as far
+    as training rows say. "auto" is 8, or as many as there are orderings. Other
+    orderings have a network each.
 missing : {"exact", "estimate"}, default="exact"
     What becomes of cells that are missing, NaN. With "exact" they may be so where
     log p of what is known is exact, with ordering="agnostic". "estimate" is for
