@@ -339,7 +339,7 @@ class BaseAutoregressiveDensity(
         if history.stopped_by == "diverged":
             warnings.warn(
                 f"The training loss became {history.loss_curve[-1]} in epoch "
-                f"{history.n_iter}; the best weights before it are kept. A smaller "
+                f"{history.n_iter}; weights of an epoch before it are kept. A smaller "
                 f"learning_rate_init than {self.learning_rate_init} may help.",
                 ConvergenceWarning,
                 stacklevel=2,
