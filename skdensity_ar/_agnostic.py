@@ -360,7 +360,7 @@ class AgnosticModule(DensityModule):
         params = self.cell_params(x, known, context)
         conditional, params = self.of_column(params, d)
         params = params.double()
-        weights = torch.full_like(params[..., 0], 1.0 / len(params))
+        weights = params.new_full(params.shape[:-1], 1.0 / len(params))
         return Predictive([conditional] * len(params), params, weights)
 
     def cell_params(

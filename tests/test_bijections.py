@@ -16,6 +16,7 @@ from sklearn.compose import (
 )
 from sklearn.decomposition import PCA
 from sklearn.mixture import GaussianMixture
+from sklearn.model_selection import KFold, cross_validate
 from sklearn.neighbors import KernelDensity
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import (
@@ -288,6 +289,21 @@ def test_arrays_stay_arrays_whatever_scikit_learn_is_set_to(output):
         found = density.fit(rows()).score_samples(rows())
         assert isinstance(density.sample(2), np.ndarray)
     np.testing.assert_array_equal(found, expected)
+
+
+def test_rows_weigh_in_the_score():
+    X, weights = rows(60), np.arange(60) % 4
+    density = TransformedDensity(None, GaussianMixture(random_state=0)).fit(X)
+    expected = density.score(np.repeat(X, weights, axis=0))
+    assert density.score(X, sample_weight=weights) == pytest.approx(expected)
+    folds = {"cv": KFold(2), "params": {"sample_weight": weights}}
+    with sklearn.config_context(enable_metadata_routing=True):
+        density = density.set_score_request(sample_weight=True)
+        found = cross_validate(density, X, **folds)["test_score"]
+    again = [
+        density.fit(X[a]).score(X[b], None, weights[b]) for a, b in KFold(2).split(X)
+    ]
+    np.testing.assert_allclose(found, again)
 
 
 def test_a_density_that_does_not_draw_says_so():

@@ -67,5 +67,5 @@ class AroundDensity(BaseEstimator, metaclass=ABCMeta):
         routing : MetadataRouter
         """
         mapping = MethodMapping().add(caller="fit", callee="fit")
-        router = MetadataRouter(owner=type(self).__name__)
+        router = MetadataRouter(owner=type(self).__name__).add_self_request(self)
         return router.add(estimator=self._unfitted(), method_mapping=mapping)

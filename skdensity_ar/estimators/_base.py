@@ -236,6 +236,11 @@ class BaseAutoregressiveDensity(
                 "ordering='agnostic' knows the probability of what is there exactly: "
                 "leave missing='exact'."
             )
+        if X_val is not None and not self.early_stopping:
+            raise ValueError(
+                "X_val is what early stopping watches, which early_stopping=False "
+                "turns off: leave X_val out, or set early_stopping=True."
+            )
         if context_val is not None and (context is None or X_val is None):
             without = "X_val" if X_val is None else "context"
             raise ValueError(

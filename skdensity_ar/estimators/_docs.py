@@ -19,7 +19,7 @@ n_frequencies : int or "auto", default="auto"
     may depend on it in detail [2]_. 0 is the paper's model. "auto" is 8, and 2
     for fewer than 50 rows per column; in a table of one column there is nothing to
     see, and it is 0. Columns of a context count as columns here, and their real
-    values are seen likewise.
+    values are seen likewise. At most 16.
 """
 
 # Of those that train a NADE.
@@ -39,7 +39,7 @@ n_networks : int or "auto", default="auto"
     and its own validation rows. Every conditional is their average, in every ordering,
     once what they say of it went a share of the way to its mean over networks, as far
     as training rows say. "auto" is 8, or as many as there are orderings. Other
-    orderings have a network each.
+    orderings have a network each and take "auto" only.
 missing : {"exact", "estimate"}, default="exact"
     What becomes of cells that are missing, NaN. With "exact" they may be so where
     log p of what is known is exact, with ordering="agnostic". "estimate" is for
@@ -118,7 +118,7 @@ early_stopping : bool, default=True
     Whether to set validation rows aside (needs at least 10 rows), keep the weights
     that score them best and stop when they no longer improve; networks of
     ordering="agnostic", which are averaged, keep those of up to twice as many epochs.
-    Otherwise the training loss decides.
+    Otherwise the training loss decides, and `fit` takes no `X_val`.
 validation_fraction : float, default=0.1
     Share of the rows to set aside; not used with `X_val`.
 n_iter_no_change : int, default=10
@@ -144,8 +144,10 @@ module_ : DensityModule
 columns_ : Columns
     Kinds, categories and scaling of the columns.
 base_measure_ : dict
-    With respect to what every column has a density: "counting", "Lebesgue", "Lebesgue
-    on (0, inf)", "Lebesgue + counting at [0.0]", by name or index.
+    With respect to what every column has a density, by name or index: "counting",
+    "Lebesgue", "Lebesgue on (0, inf)" within bounds, "counting at [5.0]" of a column
+    that is constant; with atoms "Lebesgue + counting at [0.0]". Of a conditional of
+    one's own "that of" and its name.
 context_ : Context or None
     Kinds, categories and scaling of the contexts, where `fit` was given some.
 ordering_ : ndarray of shape (n_orderings, n_features)
@@ -218,7 +220,7 @@ input_dropout : float, default=0.0
 early_stopping : bool, default=True
     Whether to set validation frames aside (needs at least 10 sequences, or as many
     frames), keep the weights that score them best and stop when they no longer
-    improve. Otherwise the training loss decides.
+    improve. Otherwise the training loss decides, and `fit` takes no `X_val`.
 """,
     "validation_fraction": """
 validation_fraction : float, default=0.1

@@ -27,7 +27,9 @@ class DensityImputer(OneToOneFeatureMixin, TransformerMixin, AroundDensity):
 
     The density is fitted to what is known of the training rows; no cell is filled
     before. With strategy="sample" and several values of `random_state` the imputations
-    are multiple: they differ by as much as is not known.
+    are multiple. Set after `fit` these decide draws of one density; an imputer fitted
+    for each, with the default estimator, has networks of its own as well, so that
+    imputations differ by what is not known of these, too.
 
     Parameters
     ----------
@@ -102,7 +104,7 @@ class DensityImputer(OneToOneFeatureMixin, TransformerMixin, AroundDensity):
         Parameters
         ----------
         X : array-like or frame of shape (n_samples, n_features)
-            Training rows, NaN (or None, NA) where cells are missing.
+            Training rows, NaN (or None; of frames NA) where cells are missing.
         y : Ignored
             Not used, present for API consistency by convention.
         **fit_params : dict

@@ -42,7 +42,7 @@ class NADEDensity(TableDensity):
         categories as ordinal.
     tied : bool, default=False
         Whether V = Wᵀ, as in the restricted Boltzmann machine; the first and the
-        last hidden layer must then be of one size.
+        last hidden layer must then be of one size. Not with ordering="agnostic".
     {compile}
     {networks}
     {parameters}

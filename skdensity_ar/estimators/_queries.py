@@ -141,9 +141,10 @@ class ConditionalQueries(BaseAutoregressiveDensity):
 
         log p(x_d | all other known cells) - log r_d(x_d), where r_d is what a wrong
         cell may hold: with probability 1/2 the value of any other row, p(x_d), and with
-        1/2 anything, a Cauchy density of three spreads or equal masses of all
-        categories. Units cancel: columns of all kinds compare. The lowest entry of a
-        row is the cell that the others contradict most.
+        1/2 anything: a Cauchy density of three spreads, of counts and levels the masses
+        of one of a single spread, equal masses of all categories, of all atoms and the
+        values beside them. Units cancel: columns of all kinds compare. The lowest entry
+        of a row is the cell that the others contradict most.
 
         Parameters
         ----------
@@ -385,8 +386,8 @@ class ConditionalQueries(BaseAutoregressiveDensity):
             the only one with missing="estimate". A category has a mode, whichever of
             the first three is asked for; a count or a level is rounded; in a column
             with bounds the mean is that of what its mixture is of, mapped back; a
-            column with atoms is filled by the likeliest of these if it is likelier
-            than all other values together.
+            column with atoms is filled by the likeliest of these, unless all values
+            that are none are together likelier.
         random_state : int, RandomState instance or None, default=None
             Decides the draws of "sample".
         context : as in `fit`, default=None

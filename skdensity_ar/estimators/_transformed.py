@@ -26,6 +26,7 @@ from skdensity_ar._validation import (
     check_count,
     check_table,
     unchanged_on_failure,
+    weighted_mean,
 )
 from skdensity_ar.estimators._around import AroundDensity
 from skdensity_ar.estimators._made import MADEDensity
@@ -276,7 +277,7 @@ class TransformedDensity(DensityMixin, AroundDensity):
         masses = has_mass(self.estimator_, self._transformed(X))
         return None if masses is None else masses @ self._sources().T
 
-    def score(self, X, y=None) -> float:
+    def score(self, X, y=None, sample_weight=None) -> float:
         """Mean log-density of the rows.
 
         Parameters
@@ -285,13 +286,18 @@ class TransformedDensity(DensityMixin, AroundDensity):
             Rows with the columns of `fit`.
         y : Ignored
             Not used, present for API consistency by convention.
+        sample_weight : array-like of shape (n_samples,), default=None
+            How often each row counts; None counts each once.
 
         Returns
         -------
         score : float
             Mean of `score_samples(X)`, in nats per row.
         """
-        return float(np.mean(self.score_samples(X)))
+        log_density = self.score_samples(X)
+        if sample_weight is None:
+            return float(np.mean(log_density))
+        return weighted_mean(log_density, sample_weight)
 
     def sample(self, n_samples=1, random_state=None):
         """Draw rows.

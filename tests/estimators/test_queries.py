@@ -472,10 +472,13 @@ def test_columns_of_every_kind_with_an_order(ordering):
         last.cdf(frame, "species")
 
 
-def test_a_constant_column_is_a_step():
+@pytest.mark.parametrize("ordering", ["natural", "agnostic"])
+def test_a_constant_column_is_a_step(ordering):
     X = np.column_stack([rows(60, 0)[:, 0], np.full(60, 2.5)])
+    density = MADEDensity(ordering=ordering, max_iter=1, random_state=0)
+    density.set_params(n_orderings=1 if ordering == "natural" else 2)
     with pytest.warns(UserWarning, match="are constant"):
-        density = MADEDensity(n_orderings=1, max_iter=1, random_state=0).fit(X)
+        density.fit(X)
     X[:3, 1] = [2.0, 2.5, 3.0]
     assert density.cdf(X[:3], 1).tolist() == [0.0, 1.0, 1.0]
     assert density.quantile(X[:3], 1, 0.9).tolist() == [2.5] * 3

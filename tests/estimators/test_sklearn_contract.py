@@ -571,6 +571,8 @@ def test_X_val_is_what_early_stopping_watches():
     assert density.history_.best_iter == [best]
     far = small(RNADEDensity, max_iter=50, n_iter_no_change=2, tol=10.0)
     assert far.fit(X, X_val=X_val).n_iter_ == 2
+    with pytest.raises(ValueError, match="X_val is what early stopping watches"):
+        small(RNADEDensity, early_stopping=False).fit(X, X_val=X_val)
 
 
 def test_verbose_shows_epochs_and_nats(capsys):
