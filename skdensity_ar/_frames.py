@@ -305,6 +305,24 @@ def with_doubles(X: Any) -> Any:
     return X.with_columns(pl.col(pl.Float32).cast(pl.Float64))
 
 
+def with_added(X: Any, columns: Sequence[int], by: float) -> Any:
+    """The table with a number added to some of its columns; X stays."""
+    if len(columns) == 0:
+        return X
+    container = container_of(X)
+    if container == "polars":
+        import polars as pl
+
+        return X.with_columns([pl.col(X.columns[j]) + by for j in columns])
+    X = X.copy()
+    for j in columns:
+        if container == "numpy":
+            X[:, j] += by
+        else:
+            X.isetitem(j, X.iloc[:, j] + by)
+    return X
+
+
 def as_matrix(X: Any) -> np.ndarray:
     """The cells of a table (n, D), NaN where missing; objects where it has labels."""
     if container_of(X) == "numpy":
@@ -359,6 +377,12 @@ def _pandas_filled(
     import pandas as pd
 
     column = X.iloc[:, j].copy()
+    if not isinstance(fitted, (np.dtype, pd.api.extensions.ExtensionDtype)):
+        fitted = None  # of another library
+    if isinstance(column.dtype, pd.SparseDtype):
+        column = column.sparse.to_dense()
+        column[missing] = values
+        return column.astype(X.dtypes.iloc[j])
     if column.dtype == object and missing.all():
         filled = pd.Series(_within(values, fitted), index=column.index)
         return filled if fitted is None else filled.astype(fitted)
@@ -382,8 +406,15 @@ def _polars_filled(
     import polars as pl
 
     name, dtype, cells = X.columns[j], X.dtypes[j], X.to_series(j).to_list()
+    if not isinstance(fitted, pl.DataType):
+        fitted = None  # of another library
     if dtype == pl.Null or (values.dtype.kind == "O" and not holds_labels(X, j)):
         dtype = fitted
+    if isinstance(dtype, pl.Enum):
+        known = dtype.categories.to_list()
+        if not set(values) <= set(known):  # as fitted, the levels in their order
+            every = list(getattr(fitted, "categories", np.unique(values)))
+            dtype = pl.Enum(every + [label for label in known if label not in every])
     listed = _within(values, dtype).tolist()
     if isinstance(dtype, pl.Decimal):
         listed = [Decimal(f"{value:.{dtype.scale}f}") for value in listed]

@@ -102,6 +102,11 @@ def check_table(
             "X is a numpy masked array, whose mask would be dropped silently. Fill or "
             "drop the masked cells first; X.filled(np.nan) marks them as missing."
         )
+    if hasattr(X, "collect"):
+        raise TypeError(
+            f"X is a {type(X).__name__}, whose rows are not there yet; pass "
+            "X.collect()."
+        )
     expected = {"ensure_all_finite": False, "ensure_min_samples": 2 if reset else 1}
     if _is_frame(X):
         validate_data(estimator, _named(X), reset=reset, skip_check_array=True)
@@ -451,6 +456,7 @@ def check_columns(columns: Any, names: Sequence[Hashable], parameter: str) -> li
         For a column that is not there; names those that are.
     """
     single = isinstance(columns, (str, Integral))
+    single = single or (isinstance(columns, tuple) and columns in names)
     if single or not isinstance(columns, Iterable):
         columns = [columns]
     columns, indices = list(columns), []

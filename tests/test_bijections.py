@@ -253,6 +253,59 @@ def test_a_constant_column_comes_back_and_a_stranger_is_named():
                 TransformedDensity(transformer, GaussianMixture()).fit(table)
 
 
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda X: X,
+        lambda X: pd.DataFrame(X, columns=["a", "b"]),
+        lambda X: pl.DataFrame(X, schema=["a", "b"]),
+    ],
+    ids=["numpy", "pandas", "polars"],
+)
+@pytest.mark.parametrize("scaler", [StandardScaler(), MinMaxScaler()])
+def test_a_constant_column_is_no_column_of_bits_once_it_is_transformed(make, scaler):
+    X = np.column_stack([rows(60)[:, 0], np.full(60, 7.0)])
+    density = MADEDensity(n_orderings=1, max_iter=2, random_state=0)
+    asked = make(np.column_stack([X[:3, 0], [7.0, 7.5, 8.0]]))
+    with pytest.warns(UserWarning, match="are constant"):
+        scores = TransformedDensity(scaler, density).fit(make(X)).score_samples(asked)
+    with pytest.warns(UserWarning, match="are constant"):
+        around = TransformedDensity(scaler, density).fit(make(X))
+    assert np.isfinite(scores[0])
+    assert (scores[1:] == -np.inf).all()
+    drawn = np.asarray(around.sample(50, random_state=0))
+    assert (drawn[:, 1] == 7.0).all()
+    assert around.lost_mass_ == 0.0
+    # Bits that pass stay bits.
+    X[:, 1] = 1.0
+    passed = ColumnTransformer([("a", StandardScaler(), [0])], remainder="passthrough")
+    around = TransformedDensity(passed, density).fit(X)
+    assert np.isfinite(around.score_samples([[0.0, 0.0]])).all()
+
+
+@pytest.mark.parametrize("standardize", [True, False])
+def test_rows_that_are_transformed_beyond_all_numbers(standardize):
+    rng = np.random.default_rng(0)
+    X = np.column_stack([-rng.exponential(size=60), rng.exponential(size=60)])
+    power = PowerTransformer(standardize=standardize)
+    density = MADEDensity(n_orderings=1, max_iter=2, random_state=0)
+    density = TransformedDensity(power, density).fit(X)
+    assert power.fit(X).lambdas_[0] > 2.0
+    assert power.lambdas_[1] < 0.0
+    far = [[1e300, 1.0], [0.0, 1.0], [0.0, -1e300], [1e99, 1.0], [1e300, 1.0]]
+    scores = density.score_samples(far)
+    assert np.isfinite(scores).tolist() == [False, True, False, True, False]
+    assert (scores[[0, 2, 4]] == -np.inf).all()
+    assert scores[1] == density.score_samples(far[1:2])[0]
+    assert density.score_samples(far[:1]).tolist() == [-np.inf]
+    with pytest.raises(ValueError, match=r"infinity \(-inf\) in column 1"):
+        density.score_samples([[0.0, -np.inf]])
+    box_cox = PowerTransformer("box-cox", standardize=standardize)
+    positive = TransformedDensity(box_cox, GaussianMixture()).fit(X[:, 1:])
+    with pytest.raises(ValueError, match="strictly positive"):
+        positive.score_samples([[-1e300], [1.0]])
+
+
 @pytest.mark.parametrize("container", [np.asarray, pd.DataFrame])
 def test_narrow_floats_are_transformed_as_wide_ones(container):
     X = (1e4 + rows()).astype(np.float32)

@@ -183,6 +183,27 @@ def test_strings_in_a_column_that_was_numeric(make):
         numeric.score(frame.assign(length="1.5")[["length", "count"]])
 
 
+def test_strings_in_a_column_whose_labels_were_numbers():
+    frame = pd.DataFrame({"a": np.arange(20.0), "g": np.arange(20) % 3})
+    frame = frame.assign(g=frame["g"].astype("category"))
+    density = small(MADEDensity).fit(frame)
+    bad = frame.assign(g=frame["g"].astype(str))
+    with as_it_was(density, frame, ValueError, "'g' holds '0' of type str, but was"):
+        density.score(bad)
+
+
+def test_numbers_among_objects_are_labels_with_a_warning():
+    frame = pd.DataFrame({"a": np.arange(20.0), "b": np.arange(20) % 3 + 0.5})
+    with pytest.warns(UserWarning, match=r"'b' holds numbers, but has dtype object"):
+        density = small(MADEDensity).fit(frame.astype({"b": object}))
+    assert density.base_measure_ == {"a": "Lebesgue", "b": "counting"}
+
+
+def test_rows_that_are_not_there_yet():
+    with pytest.raises(TypeError, match=r"X is a LazyFrame, .* pass X\.collect\(\)"):
+        small(MADEDensity).fit(to_polars(mixed_frame()).lazy())
+
+
 def test_an_array_where_labels_are_expected():
     frame = mixed_frame()
     density = small(MADEDensity).fit(frame)

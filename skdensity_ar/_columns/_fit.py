@@ -151,6 +151,8 @@ def fit_columns(
                 f"Column {names[j]!r} holds no value, all are missing; drop it."
             )
         levels = ordered_levels(X, j)
+        if of_column.choice == "auto" and str(column_dtype(X, j)) == "object":
+            _warn_of_numbers(values, names[j])
         column = _fit_column(values, names[j], of_column, numeric, levels, counts)
         if container != "numpy":
             column.dtype = column_dtype(X, j)
@@ -210,12 +212,15 @@ def _interval(pair: Any, name: Hashable) -> OpenInterval:
         low, high = pair
         low, high = -np.inf if low is None else low, np.inf if high is None else high
         if not isinstance(low, str) and low < high:
-            return OpenInterval(float(low), float(high))
+            low, high = float(low), float(high)
+            if high - low < np.inf or np.inf in (-low, high):
+                return OpenInterval(low, high)
     except (TypeError, ValueError):
         pass
     raise ValueError(
         f"bounds of column {name!r} must be a pair of numbers (low, high), low < high, "
-        f"with None for an open side, got {pair!r}."
+        f"no farther apart than float64 can tell, with None for an open side, got "
+        f"{pair!r}."
     )
 
 
@@ -315,6 +320,18 @@ def _fit_category(conditional, values, name, asked, levels, counts) -> Column:
         n_categories=n_kept + bool(len(rare)), shares=tuple(rare / rare.sum())
     )
     return column
+
+
+def _warn_of_numbers(values: np.ndarray, name: Hashable) -> None:
+    """Say that objects are labels, though all of them are numbers."""
+    if all(isinstance(v, Real) and not isinstance(v, bool) for v in values):
+        warnings.warn(
+            f"Column {name!r} holds numbers, but has dtype object: they are taken for "
+            f"labels, of which none is near another. X[{name!r}].astype(float) makes "
+            "them numbers, .astype('category') is rid of this warning.",
+            UserWarning,
+            stacklevel=2,
+        )
 
 
 def _warn_of_identifiers(counts: np.ndarray, name: Hashable) -> None:

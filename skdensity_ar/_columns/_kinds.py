@@ -292,8 +292,12 @@ class LabelColumn(CategoryColumn):
 
     def read(self, values: np.ndarray) -> np.ndarray:
         known = None if self.encoder is None else self.encoder.categories_[0][0]
-        # One number among objects is a label that no row had, which scores low.
-        if isinstance(known, str) and values.dtype.kind in "biuf" and len(values):
+        # One of another type among objects is a label that no row had and scores low.
+        is_number = values.dtype.kind in "biuf"
+        are_strings = not is_number and all(isinstance(v, str) for v in values)
+        takes_strings = isinstance(known, str)
+        other = is_number if takes_strings else known is not None and are_strings
+        if other and len(values):
             first = values.tolist()[0]
             raise ValueError(
                 f"Column {self.name!r} holds {first!r} of type "

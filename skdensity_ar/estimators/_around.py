@@ -49,15 +49,21 @@ class AroundDensity(BaseEstimator, metaclass=ABCMeta):
         density = self.estimator_
         try:
             if "random_state" in signature(density.sample).parameters:
-                return density.sample(n, random_state=seed)
-            # GaussianMixture draws by a parameter, and returns components as well.
-            drawn = copy(density).set_params(random_state=seed).sample(n)
+                drawn = density.sample(n, random_state=seed)
+            else:  # GaussianMixture draws by a parameter, and returns components too
+                drawn = copy(density).set_params(random_state=seed).sample(n)
         except NotImplementedError as error:
             raise NotImplementedError(
                 f"{density!r} does not draw rows, which {type(self).__name__} needs "
                 "here; KernelDensity does with kernel='gaussian' or 'tophat'."
             ) from error
-        return drawn[0] if isinstance(drawn, tuple) else drawn
+        drawn = drawn[0] if isinstance(drawn, tuple) else drawn
+        names = getattr(density, "feature_names_in_", None)
+        if names is None or hasattr(drawn, "columns"):
+            return drawn
+        import pandas as pd
+
+        return pd.DataFrame(drawn, columns=names)  # with which it has been fitted
 
     def get_metadata_routing(self) -> MetadataRouter:
         """Say which metadata reach the density.

@@ -409,7 +409,7 @@ class ConditionalQueries(BaseAutoregressiveDensity):
         """
         check_is_fitted(self)
         rounded = check_flag(rounded, "rounded")
-        if strategy not in STRATEGIES:
+        if not isinstance(strategy, str) or strategy not in STRATEGIES:
             raise ValueError(f"strategy must be one of {STRATEGIES}, got {strategy!r}.")
         if strategy == "sample":
             self._check_draws("impute")

@@ -8,7 +8,7 @@ from typing import Any, ClassVar, Self
 import numpy as np
 from sklearn.base import DensityMixin, clone
 from sklearn.preprocessing import StandardScaler
-from sklearn.utils import check_array, check_random_state, get_tags
+from sklearn.utils import check_random_state, get_tags
 from sklearn.utils.validation import check_is_fitted
 
 from skdensity_ar._bijections import carried, inverse, log_slopes, takes_missing
@@ -17,7 +17,12 @@ from skdensity_ar._frames import (
     as_matrix,
     column_values,
     container_of,
+    missing_cells,
+    not_finite,
     plain_columns,
+    rows_of,
+    take_rows,
+    with_added,
     with_doubles,
 )
 from skdensity_ar._validation import (
@@ -40,6 +45,10 @@ _OFF, _LOST = 1e-4, 0.05
 
 # What float64 may take off the values themselves.
 _ROUNDING = 1e-12
+
+# Added to a column that is 0 or 1 throughout once it is transformed, and was not
+# before: a density would take it for one of bits.
+_BESIDE_BITS = 2.0
 
 
 def has_mass(density: Any, X: Any) -> np.ndarray | None:
@@ -147,6 +156,8 @@ class TransformedDensity(DensityMixin, AroundDensity):
             self._columns = plain_columns(X if is_array else given)
             self.transformer_ = self._fitted_transformer(X)
             log_slopes(self.transformer_, X[:1])
+            self._no_bits: list[int] = []
+            self._no_bits = self._made_bits(X, self._transformed(X))
             Z = self._transformed(X)
             self._check_comes_back(X, Z)
             routed = self._routed(fit_params)
@@ -200,22 +211,73 @@ class TransformedDensity(DensityMixin, AroundDensity):
     def _read(self, X: Any, *, reset: bool) -> Any:
         X = check_table(self, X, reset=reset)
         # What takes no missing cells, transformer or density, says so.
+        for column, j in zip(plain_columns(X), range(X.shape[1]), strict=True):
+            values, _ = column_values(X, j)  # refuses dates
+            if values.dtype.kind == "f" and np.isinf(values).any():
+                infinite = values[np.isinf(values)][0]
+                raise ValueError(not_finite(f"infinity ({infinite})", column.name))
         if container_of(X) == "numpy":
-            return check_array(X, dtype=np.float64, ensure_all_finite="allow-nan")
-        for j in range(X.shape[1]):
-            column_values(X, j)  # refuses dates
+            return X.astype(np.float64, copy=False)
         return with_doubles(X)
 
     def _transformed(self, X: Any) -> Any:
         Z = self.transformer_.transform(X)
-        return Z if self._container != "numpy" else Z.astype(np.float64, copy=False)
+        if self._container == "numpy":
+            Z = Z.astype(np.float64, copy=False)
+        return with_added(Z, self._no_bits, _BESIDE_BITS)
+
+    def _back(self, Z: np.ndarray) -> np.ndarray:
+        """Return the rows (n, D) that were transformed to Z (n, D)."""
+        return inverse(self.transformer_, with_added(Z, self._no_bits, -_BESIDE_BITS))
+
+    def _made_bits(self, X: Any, Z: Any) -> list[int]:
+        """Columns of Z that are 0 or 1 throughout, and something else in X."""
+        made, sources = [], self._sources()
+        for j in range(Z.shape[1]):
+            z, _ = column_values(Z, j)
+            if sources[:, j].sum() > 1 or len(z) == 0 or not np.isin(z, (0, 1)).all():
+                continue
+            x, _ = column_values(X, int(sources[:, j].argmax()))
+            if (z == z[0]).all() and x[0] != z[0]:
+                made.append(j)
+        return made
+
+    def _reaching(self, X: Any) -> tuple[np.ndarray, Any]:
+        """Which rows (n,) are transformed to finite ones, and to which.
+
+        So are all but those so far away that their numbers become too large.
+        """
+        n = X.shape[0]
+        try:
+            with np.errstate(over="ignore", invalid="ignore"):
+                Z = self._transformed(X)
+        except ValueError as error:
+            # X is finite, so that it is a step of the transformer that was too large.
+            if "infinity" not in str(error):
+                raise
+            if n == 1:
+                return np.zeros(1, dtype=bool), None
+            halves = rows_of(X, 0, n // 2), rows_of(X, n // 2, n)
+            reaches = np.concatenate([self._reaching(half)[0] for half in halves])
+        else:
+            # What is no number in Z and one in X was infinite in between.
+            reaches = missing_cells(Z).sum(1) == missing_cells(X).sum(1)
+            for j in range(Z.shape[1]):
+                z, missing = column_values(Z, j)
+                if z.dtype.kind == "f":
+                    reaches[~missing] &= np.isfinite(z)
+            if reaches.all():
+                return reaches, Z
+        if not reaches.any():
+            return reaches, None
+        return reaches, self._transformed(take_rows(X, np.flatnonzero(reaches)))
 
     def _check_comes_back(self, X: Any, Z: Any) -> None:
         """Refuse a transformer that float64 makes many rows one by."""
         numbers = self._numbers()
         if not numbers:
             return
-        back = inverse(self.transformer_, as_matrix(Z))
+        back = self._back(as_matrix(Z))
         for d in numbers:
             x, missing = column_values(X, d)
             there = x.astype(np.float64)
@@ -245,12 +307,18 @@ class TransformedDensity(DensityMixin, AroundDensity):
         Returns
         -------
         log_density : ndarray of shape (n_samples,)
-            In nats, in the units of X.
+            In nats, in the units of X; -inf for rows so far away that they are
+            transformed to no finite number.
         """
         check_is_fitted(self)
         X = self._read(X, reset=False)
-        Z = self._transformed(X)
-        return self.estimator_.score_samples(Z) + self._log_jacobian(X, Z)
+        reaches, Z = self._reaching(X)
+        log_density = np.full(X.shape[0], -np.inf)
+        if Z is not None:
+            X = take_rows(X, np.flatnonzero(reaches))
+            of_rows = self.estimator_.score_samples(Z) + self._log_jacobian(X, Z)
+            log_density[reaches] = of_rows
+        return log_density
 
     def _log_jacobian(self, X: Any, Z: Any) -> np.ndarray:
         """Log |det ∂z / ∂x| of the rows' cells that have a density, not a mass."""
@@ -331,7 +399,7 @@ class TransformedDensity(DensityMixin, AroundDensity):
         Z = self._draws(n, seed)
         has_labels = any(column.holds_labels for column in self._columns)
         dtype = np.dtype(object if has_labels else np.float64)
-        return inverse(self.transformer_, np.asarray(Z, dtype=dtype))
+        return self._back(np.asarray(Z, dtype=dtype))
 
     def _is_row(self, drawn: np.ndarray) -> np.ndarray:
         """Which of the rows (n, D) are finite."""

@@ -1,6 +1,7 @@
 """Counts and ordered levels: masses, both tails, samples, where training starts."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -198,3 +199,9 @@ def test_the_mean_is_that_of_the_masses(make):
     close = 0.5 if make is ordinal else 1.0
     assert (found - mean).abs().max() <= close
     assert (found - mean).abs().mean() < 0.3
+
+
+def test_the_mean_of_large_counts_keeps_its_digits_in_float32():
+    conditional, params = count(replace(COUNT, first=-1.7e12)), draw(2, 60, 1, 3 * K)
+    expected = conditional.center(params, "mean")
+    assert (conditional.center(params.float(), "mean") - expected).abs().max() <= 1.0

@@ -147,6 +147,43 @@ def test_missing_cells_are_filled_by_what_the_column_may_hold(make, strategy):
     assert (shares[missing] == 0.0).all()
 
 
+def agnostic(X):
+    return small(MADEDensity, ordering="agnostic", n_orderings=2).fit(X)
+
+
+def test_an_enum_without_the_level_that_fills_it_has_it_then():
+    labels = np.random.default_rng(0).choice(["x", "y", "z"], 60, p=[0.05, 0.05, 0.9])
+    every, two = pl.Enum(["x", "y", "z"]), pl.Enum(["y", "x"])
+    X = pl.DataFrame({"a": np.arange(60.0), "c": pl.Series(labels, dtype=every)})
+    cut = pl.Series(["x", None, "y"], dtype=two)
+    filled = agnostic(X).impute(pl.DataFrame({"a": [0.0, 1.0, 2.0], "c": cut}))
+    assert filled["c"].to_list() == ["x", "z", "y"]
+    assert filled["c"].dtype == every
+
+
+def test_a_sparse_column_is_filled_and_stays_sparse():
+    X = pd.DataFrame(np.random.default_rng(0).normal(size=(40, 2)), columns=["a", "b"])
+    X.loc[::3, "b"] = np.nan
+    density = agnostic(X)
+    sparse = X.astype({"b": pd.SparseDtype(float)})
+    filled = density.impute(sparse)
+    assert filled["b"].dtype == sparse["b"].dtype
+    np.testing.assert_array_equal(filled.to_numpy(), density.impute(X).to_numpy())
+
+
+def test_a_column_without_values_is_filled_in_the_other_container():
+    a = np.random.default_rng(0).normal(size=40)
+    data = {"a": a, "b": a + 1.0, "c": ["x", "y"] * 20}
+    of_pandas, of_polars = agnostic(pd.DataFrame(data)), agnostic(pl.DataFrame(data))
+    expected = of_pandas.impute(pd.DataFrame({"a": [1.0], "b": [np.nan], "c": [None]}))
+    empty = {"a": [1.0], "b": [None], "c": [None]}
+    filled = of_pandas.impute(pl.DataFrame(empty))
+    assert filled.rows() == [tuple(expected.iloc[0])]
+    assert filled.dtypes == [pl.Float64, pl.Float64, pl.String]
+    filled = of_polars.impute(pd.DataFrame({**empty, "c": [np.nan]}))
+    assert tuple(filled.iloc[0]) == tuple(expected.iloc[0])
+
+
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_an_array_is_filled_strictly_inside_its_bounds(dtype):
     rng = np.random.default_rng(0)
@@ -435,6 +472,7 @@ def test_known_cells_stay_where_what_is_drawn_is_rounded(missing):
         ({"bounds": {"share": 3}}, r"bounds of column 'share' must be a pair"),
         ({"bounds": {"share": (0, "1")}}, r"bounds of column 'share' must be"),
         ({"bounds": {"share": (np.nan, 1)}}, r"bounds of column 'share' must be"),
+        ({"bounds": {"share": (-1e308, 1e308)}}, r"bounds .* no farther apart"),
         ({"atoms": {"rain": "0"}}, r"atoms of column 'rain' must be a number"),
         ({"atoms": {"rain": [0, 0]}}, r"atoms of column 'rain' must be a number"),
         ({"atoms": {"rain": []}}, r"atoms of column 'rain' must be a number"),

@@ -214,6 +214,12 @@ def test_p_values_of_densities_that_draw_in_ways_of_their_own():
     X = rows()
     p = DensityOutlierDetector(GaussianMixture(random_state=0)).fit(X).p_values(X)
     assert p.mean() == pytest.approx(0.5, abs=0.1)
+    named = pd.DataFrame(X, columns=list("abc"))
+    for density in (GaussianMixture(random_state=0), KernelDensity()):
+        detector = DensityOutlierDetector(density, random_state=0)
+        expected = detector.fit(X).p_values(X)
+        found = detector.fit(named).p_values(named)
+        np.testing.assert_array_equal(found, expected)
     pipeline = make_pipeline(StandardScaler(), MADEDensity(**TINY))
     assert not hasattr(DensityOutlierDetector(pipeline).fit(X), "p_values")
     silent = DensityOutlierDetector(KernelDensity(kernel="epanechnikov")).fit(X)
@@ -288,9 +294,9 @@ def test_a_search_routes_weights_to_the_density_inside():
     X, weights = rows(60), np.ones(60)
     with config_context(enable_metadata_routing=True):
         density = clone(AGNOSTIC).set_fit_request(sample_weight=True)
-        density.set_score_request(sample_weight=False)
+        around = TransformedDensity(estimator=density)
         search = GridSearchCV(
-            TransformedDensity(estimator=density),
+            around.set_score_request(sample_weight=False),
             {"estimator__hidden_layer_sizes": [(4,), (8,)]},
             cv=2,
         )

@@ -16,7 +16,7 @@ from skdensity_ar import (
     NADEDensity,
     RNADEDensity,
 )
-from tests.small import mixed_frame
+from tests.small import mixed_frame, small
 
 COVARIANCE = np.array([[1.0, 0.8, 0.1], [0.8, 1.0, 0.5], [0.1, 0.5, 1.0]])
 MEAN = np.array([3.0, -2.0, 10.0])
@@ -482,6 +482,16 @@ def test_a_constant_column_is_a_step(ordering):
     X[:3, 1] = [2.0, 2.5, 3.0]
     assert density.cdf(X[:3], 1).tolist() == [0.0, 1.0, 1.0]
     assert density.quantile(X[:3], 1, 0.9).tolist() == [2.5] * 3
+
+
+def test_a_tuple_may_be_the_label_of_a_column():
+    X = pd.DataFrame(rows(60, 0))
+    X.columns = pd.MultiIndex.from_tuples([("u", "v"), ("u", "w"), ("z", "z")])
+    density = small(MADEDensity, ordering="agnostic", n_orderings=2).fit(X)
+    found = density.score_samples(X, given=("u", "w"))
+    np.testing.assert_array_equal(found, density.score_samples(X, given=1))
+    both = density.score_samples(X, given=[("u", "w"), ("z", "z")])
+    np.testing.assert_array_equal(both, density.score_samples(X, given=(1, 2)))
 
 
 def test_shares_below_that_cannot_be_told(in_order, agnostic):
