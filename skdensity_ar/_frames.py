@@ -91,13 +91,18 @@ def concatenate(tables: Sequence[Any]) -> Any:
     return np.concatenate(tables)
 
 
+def all_finite(X: np.ndarray) -> bool:
+    """Whether the sum is: fast, without an array like X, and seldom too careful."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        return bool(np.isfinite(X.sum()))
+
+
 def first_not_finite(X: Any) -> tuple[int, Hashable, float] | None:
     """Row, column and value of the first cell without a finite value, if any."""
     container = container_of(X)
     if container == "numpy":
-        with np.errstate(over="ignore", invalid="ignore"):
-            if np.isfinite(X.sum()):  # the usual case, without an array of its size
-                return None
+        if all_finite(X):
+            return None
         bad = ~np.isfinite(X)
     else:
         bad = np.column_stack([_not_finite(X, j) for j in range(X.shape[1])])
@@ -305,24 +310,6 @@ def with_doubles(X: Any) -> Any:
     return X.with_columns(pl.col(pl.Float32).cast(pl.Float64))
 
 
-def with_added(X: Any, columns: Sequence[int], by: float) -> Any:
-    """The table with a number added to some of its columns; X stays."""
-    if len(columns) == 0:
-        return X
-    container = container_of(X)
-    if container == "polars":
-        import polars as pl
-
-        return X.with_columns([pl.col(X.columns[j]) + by for j in columns])
-    X = X.copy()
-    for j in columns:
-        if container == "numpy":
-            X[:, j] += by
-        else:
-            X.isetitem(j, X.iloc[:, j] + by)
-    return X
-
-
 def as_matrix(X: Any) -> np.ndarray:
     """The cells of a table (n, D), NaN where missing; objects where it has labels."""
     if container_of(X) == "numpy":
@@ -379,10 +366,9 @@ def _pandas_filled(
     column = X.iloc[:, j].copy()
     if not isinstance(fitted, (np.dtype, pd.api.extensions.ExtensionDtype)):
         fitted = None  # of another library
-    if isinstance(column.dtype, pd.SparseDtype):
+    is_sparse = isinstance(column.dtype, pd.SparseDtype)
+    if is_sparse:
         column = column.sparse.to_dense()
-        column[missing] = values
-        return column.astype(X.dtypes.iloc[j])
     if column.dtype == object and missing.all():
         filled = pd.Series(_within(values, fitted), index=column.index)
         return filled if fitted is None else filled.astype(fitted)
@@ -397,6 +383,8 @@ def _pandas_filled(
     column[missing] = (
         pd.Series(_within(values, column.dtype)).astype(column.dtype).array
     )
+    if is_sparse and values.dtype.kind != "O":
+        return column.astype(X.dtypes.iloc[j])
     return column
 
 

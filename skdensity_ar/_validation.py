@@ -102,11 +102,6 @@ def check_table(
             "X is a numpy masked array, whose mask would be dropped silently. Fill or "
             "drop the masked cells first; X.filled(np.nan) marks them as missing."
         )
-    if hasattr(X, "collect"):
-        raise TypeError(
-            f"X is a {type(X).__name__}, whose rows are not there yet; pass "
-            "X.collect()."
-        )
     expected = {"ensure_all_finite": False, "ensure_min_samples": 2 if reset else 1}
     if _is_frame(X):
         validate_data(estimator, _named(X), reset=reset, skip_check_array=True)
@@ -230,6 +225,7 @@ def check_context(C: Any, n: int, names: Sequence[Hashable] | None = None) -> An
 
 def _context_array(C: Any) -> np.ndarray:
     """Numbers as float64, or labels as objects, of an array-like (n, n_columns)."""
+    _refuse_lazy(C)
     # Of a list with numbers and labels numpy would make labels of all.
     C = np.asarray(C, dtype=object if isinstance(C, (list, tuple)) else None)
     C = C[:, None] if C.ndim == 1 else C
@@ -408,11 +404,18 @@ def _named(X: Any) -> Any:
     return pd.DataFrame(columns=X.columns)
 
 
+def _refuse_lazy(X: Any) -> None:
+    if hasattr(X, "collect"):
+        name = type(X).__name__
+        raise TypeError(f"The rows of a {name} are not there yet; pass its collect().")
+
+
 def _refuse_no_numbers(X: Any) -> None:
     """Refuse what np.asarray turns into numbers without a word, or fails at.
 
     "1.5" becomes 1.5 and a date some number; of pd.NA it says no column.
     """
+    _refuse_lazy(X)
     X = np.asarray(X) if isinstance(X, (list, tuple)) else X
     dtype = getattr(X, "dtype", None)
     if not isinstance(dtype, np.dtype):

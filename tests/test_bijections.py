@@ -263,20 +263,26 @@ def test_a_constant_column_comes_back_and_a_stranger_is_named():
     ids=["numpy", "pandas", "polars"],
 )
 @pytest.mark.parametrize("scaler", [StandardScaler(), MinMaxScaler()])
-def test_a_constant_column_is_no_column_of_bits_once_it_is_transformed(make, scaler):
-    X = np.column_stack([rows(60)[:, 0], np.full(60, 7.0)])
+@pytest.mark.parametrize("constant", [7.0, 2.0**-100])
+def test_a_constant_column_is_no_column_of_bits_once_it_is_transformed(
+    make, scaler, constant
+):
+    X = np.column_stack([rows(60)[:, 0], np.full(60, constant)])
     density = MADEDensity(n_orderings=1, max_iter=2, random_state=0)
-    asked = make(np.column_stack([X[:3, 0], [7.0, 7.5, 8.0]]))
-    with pytest.warns(UserWarning, match="are constant"):
-        scores = TransformedDensity(scaler, density).fit(make(X)).score_samples(asked)
+    asked = np.column_stack([X[:3, 0], constant * np.array([1.0, 1.5, 3.0])])
     with pytest.warns(UserWarning, match="are constant"):
         around = TransformedDensity(scaler, density).fit(make(X))
+    scores = around.score_samples(make(asked))
     assert np.isfinite(scores[0])
     assert (scores[1:] == -np.inf).all()
     drawn = np.asarray(around.sample(50, random_state=0))
-    assert (drawn[:, 1] == 7.0).all()
+    assert (drawn[:, 1] == constant).all()
     assert around.lost_mass_ == 0.0
-    # Bits that pass stay bits.
+    # Bits that are asked for, or pass, stay bits.
+    asked = clone(density).set_params(conditional={1: "bernoulli"})
+    around = TransformedDensity(scaler, asked).fit(X)
+    assert around.estimator_.base_measure_[1] == "counting"
+    assert density.conditional == "auto"
     X[:, 1] = 1.0
     passed = ColumnTransformer([("a", StandardScaler(), [0])], remainder="passthrough")
     around = TransformedDensity(passed, density).fit(X)
@@ -300,6 +306,15 @@ def test_rows_that_are_transformed_beyond_all_numbers(standardize):
     assert density.score_samples(far[:1]).tolist() == [-np.inf]
     with pytest.raises(ValueError, match=r"infinity \(-inf\) in column 1"):
         density.score_samples([[0.0, -np.inf]])
+    nested = TransformedDensity(StandardScaler(), density).fit(X)
+    scores = nested.score_samples(far)
+    assert np.isfinite(scores).tolist() == [False, True, False, True, False]
+    named = TransformedDensity(power, density.estimator)
+    named.fit(pd.DataFrame(X, columns=["a", "b"]))
+    with pytest.raises(
+        ValueError, match=r"'a' holds '1\.5' where numbers are expected"
+    ):
+        named.score_samples(pd.DataFrame({"a": ["1.5"], "b": [1.0]}))
     box_cox = PowerTransformer("box-cox", standardize=standardize)
     positive = TransformedDensity(box_cox, GaussianMixture()).fit(X[:, 1:])
     with pytest.raises(ValueError, match="strictly positive"):

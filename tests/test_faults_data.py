@@ -17,7 +17,7 @@ import pytest
 import scipy.sparse
 from sklearn.exceptions import NotFittedError
 
-from skdensity_ar import MADEDensity, NADEDensity, RNADEDensity
+from skdensity_ar import RNNRNADE, MADEDensity, NADEDensity, RNADEDensity
 from skdensity_ar.conditionals import UNSEEN_MASS
 from tests.small import (
     DENSITIES,
@@ -187,9 +187,19 @@ def test_strings_in_a_column_whose_labels_were_numbers():
     frame = pd.DataFrame({"a": np.arange(20.0), "g": np.arange(20) % 3})
     frame = frame.assign(g=frame["g"].astype("category"))
     density = small(MADEDensity).fit(frame)
-    bad = frame.assign(g=frame["g"].astype(str))
-    with as_it_was(density, frame, ValueError, "'g' holds '0' of type str, but was"):
-        density.score(bad)
+    for labels in (["1"], [0, "1"]):
+        bad = pd.DataFrame({"a": 0.0, "g": pd.Series(labels, dtype=object)})
+        with as_it_was(density, frame, ValueError, "'g' holds '1' of type str, but w"):
+            density.score(bad)
+    # What was never seen scores the same whatever comes with it.
+    new, two = ({"a": 0.0, "g": pd.Series(x)} for x in (["new"], [0, "new"]))
+    score = density.score_samples(pd.DataFrame(new))
+    assert np.isfinite(score).all()
+    assert density.score_samples(pd.DataFrame(two))[1] == score[0]
+    named = frame.assign(g=frame["g"].astype(str))
+    density = small(MADEDensity).fit(named)
+    with as_it_was(density, named, ValueError, "'g' holds 0 of type int, but was fitt"):
+        density.score(frame)
 
 
 def test_numbers_among_objects_are_labels_with_a_warning():
@@ -200,8 +210,16 @@ def test_numbers_among_objects_are_labels_with_a_warning():
 
 
 def test_rows_that_are_not_there_yet():
-    with pytest.raises(TypeError, match=r"X is a LazyFrame, .* pass X\.collect\(\)"):
-        small(MADEDensity).fit(to_polars(mixed_frame()).lazy())
+    frame = to_polars(mixed_frame())
+    lazy, match = frame.lazy(), "rows of a LazyFrame are not there yet; pass its coll"
+    with pytest.raises(TypeError, match=match):
+        small(MADEDensity).fit(lazy)
+    with pytest.raises(TypeError, match=match):
+        small(MADEDensity).fit(frame, context=lazy)
+    with pytest.raises(TypeError, match=f"Sequence 1: .*{match}"):
+        small(RNNRNADE).fit([frame, lazy])
+    collected = pd.DataFrame(reals(), columns=["collect", "b", "c"])
+    assert np.isfinite(small(MADEDensity).fit(collected).score(collected))
 
 
 def test_an_array_where_labels_are_expected():

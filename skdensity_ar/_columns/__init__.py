@@ -18,7 +18,7 @@ from skdensity_ar._columns._kinds import (
     RealColumn,
 )
 from skdensity_ar._columns._table import Columns
-from skdensity_ar._columns._values import is_any_of
+from skdensity_ar._columns._values import as_numbers, is_any_of
 from skdensity_ar._columns._weights import repetitions
 
 __all__ = [
@@ -31,6 +31,7 @@ __all__ = [
     "LabelColumn",
     "LevelColumn",
     "RealColumn",
+    "as_numbers",
     "fit_columns",
     "is_any_of",
     "repetitions",

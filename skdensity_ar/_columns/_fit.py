@@ -215,12 +215,11 @@ def _interval(pair: Any, name: Hashable) -> OpenInterval:
             low, high = float(low), float(high)
             if high - low < np.inf or np.inf in (-low, high):
                 return OpenInterval(low, high)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         pass
     raise ValueError(
         f"bounds of column {name!r} must be a pair of numbers (low, high), low < high, "
-        f"no farther apart than float64 can tell, with None for an open side, got "
-        f"{pair!r}."
+        f"high - low a number of float64, with None for an open side, got {pair!r}."
     )
 
 
@@ -327,8 +326,8 @@ def _warn_of_numbers(values: np.ndarray, name: Hashable) -> None:
     if all(isinstance(v, Real) and not isinstance(v, bool) for v in values):
         warnings.warn(
             f"Column {name!r} holds numbers, but has dtype object: they are taken for "
-            f"labels, of which none is near another. X[{name!r}].astype(float) makes "
-            "them numbers, .astype('category') is rid of this warning.",
+            "labels, of which none is near another. Its astype(float) makes them "
+            "numbers; astype('category') says that they are labels.",
             UserWarning,
             stacklevel=2,
         )

@@ -263,14 +263,19 @@ class CategoryColumn(Column):
     def transform(self, values: np.ndarray) -> np.ndarray:
         index = self.encoder.transform(self.read(values)[:, None])[:, 0].astype(int)
         unseen = index < 0
-        if self.handle_unknown == "error" and unseen.any():
-            first = values[unseen].tolist()[0]
+        if unseen.any():
+            self.check_unseen(values[unseen])
+        codes = np.argsort(self.order)[index]
+        return np.where(unseen, len(self.order), codes).astype(np.float64)
+
+    def check_unseen(self, values: np.ndarray) -> None:
+        """Refuse values that are no categories, if that is asked for."""
+        if self.handle_unknown == "error":
+            first = values.tolist()[0]
             raise ValueError(
                 f"Column {self.name!r} holds {first!r}, a category not seen in "
                 "training; handle_unknown='score' scores such rows low."
             )
-        codes = np.argsort(self.order)[index]
-        return np.where(unseen, len(self.order), codes).astype(np.float64)
 
     def inverse(self, codes: np.ndarray) -> np.ndarray:
         return self.encoder.categories_[0][self.order[codes.astype(np.intp)]]
@@ -293,15 +298,21 @@ class LabelColumn(CategoryColumn):
     def read(self, values: np.ndarray) -> np.ndarray:
         known = None if self.encoder is None else self.encoder.categories_[0][0]
         # One of another type among objects is a label that no row had and scores low.
-        is_number = values.dtype.kind in "biuf"
-        are_strings = not is_number and all(isinstance(v, str) for v in values)
-        takes_strings = isinstance(known, str)
-        other = is_number if takes_strings else known is not None and are_strings
-        if other and len(values):
-            first = values.tolist()[0]
-            raise ValueError(
-                f"Column {self.name!r} holds {first!r} of type "
-                f"{type(first).__name__}, but was fitted with labels such as "
-                f"{known!r} of type {type(known).__name__}; convert it to these."
-            )
+        if isinstance(known, str) and values.dtype.kind in "biuf" and len(values):
+            raise ValueError(self._other_type(values.tolist()[0], known))
         return values.astype(object)
+
+    def check_unseen(self, values: np.ndarray) -> None:
+        by_text = {str(label): label for label in self.encoder.categories_[0]}
+        for value in values:
+            known = by_text.get(str(value))
+            if known is not None and isinstance(known, str) != isinstance(value, str):
+                raise ValueError(self._other_type(value, known))
+        super().check_unseen(values)
+
+    def _other_type(self, value: Any, known: Any) -> str:
+        return (
+            f"Column {self.name!r} holds {value!r} of type {type(value).__name__}, but "
+            f"was fitted with labels such as {known!r} of type "
+            f"{type(known).__name__}; convert it to these."
+        )

@@ -184,7 +184,7 @@ class Rounded(Conditional):
         """Rounded; of the components alone where no last integer ends the sum.
 
         Of numbers y before they are rounded, the mean of max(y, first): for a logistic
-        density μ + σ log(1 + exp((first - μ) / σ)), as which it cancels nothing.
+        density max(μ, first) + σ log(1 + exp(-|μ - first| / σ)).
         """
         if bool(self.last.isfinite().all()):
             n_values = int((self.last - self.first).max()) + 1
@@ -196,7 +196,8 @@ class Rounded(Conditional):
             return self._clamped((mean + 0.5).floor())
         z_alpha, mu, sigma = self.mixture.split(params)
         least = self._standardised(self.first.to(params)).unsqueeze(-1)
-        means = mu + sigma * softplus((least - mu) / sigma)
+        far = (mu - least).abs() / sigma
+        means = torch.maximum(mu, least) + sigma * softplus(-far)
         return self._rounded(average((z_alpha.softmax(-1) * means).sum(-1), weights))
 
     def _candidates(self, params: Tensor) -> Tensor:

@@ -12,17 +12,17 @@ from sklearn.utils import check_random_state, get_tags
 from sklearn.utils.validation import check_is_fitted
 
 from skdensity_ar._bijections import carried, inverse, log_slopes, takes_missing
+from skdensity_ar._columns import as_numbers
 from skdensity_ar._frames import (
     TABLES,
+    all_finite,
     as_matrix,
     column_values,
     container_of,
     missing_cells,
-    not_finite,
     plain_columns,
     rows_of,
     take_rows,
-    with_added,
     with_doubles,
 )
 from skdensity_ar._validation import (
@@ -45,10 +45,6 @@ _OFF, _LOST = 1e-4, 0.05
 
 # What float64 may take off the values themselves.
 _ROUNDING = 1e-12
-
-# Added to a column that is 0 or 1 throughout once it is transformed, and was not
-# before: a density would take it for one of bits.
-_BESIDE_BITS = 2.0
 
 
 def has_mass(density: Any, X: Any) -> np.ndarray | None:
@@ -81,7 +77,8 @@ class TransformedDensity(DensityMixin, AroundDensity):
     ----------
     transformer_ : transformer
     estimator_ : density estimator
-        Fitted to the rows that `transformer_` gave.
+        Fitted to the rows that `transformer_` gave. A `MADEDensity` has real columns
+        (its `conditional`) where these are 0 or 1 throughout by the transformer alone.
     lost_mass_ : float
         Share of 2000 draws of `estimator_` that no row is transformed to; see Notes.
     n_features_in_ : int
@@ -156,15 +153,13 @@ class TransformedDensity(DensityMixin, AroundDensity):
             self._columns = plain_columns(X if is_array else given)
             self.transformer_ = self._fitted_transformer(X)
             log_slopes(self.transformer_, X[:1])
-            self._no_bits: list[int] = []
-            self._no_bits = self._made_bits(X, self._transformed(X))
             Z = self._transformed(X)
             self._check_comes_back(X, Z)
             routed = self._routed(fit_params)
             if routed.get("X_val") is not None:
                 X_val = self._read(routed["X_val"], reset=False)
                 routed["X_val"] = self._transformed(X_val)
-            self.estimator_ = self._unfitted().fit(Z, **routed)
+            self.estimator_ = self._density_of(X, Z).fit(Z, **routed)
             self._log_jacobian(X, Z)
             self.lost_mass_ = float(1.0 - self._is_row(self._drawn(_N_DRAWS, 0)).mean())
             if self.lost_mass_ == 1.0:
@@ -210,37 +205,42 @@ class TransformedDensity(DensityMixin, AroundDensity):
 
     def _read(self, X: Any, *, reset: bool) -> Any:
         X = check_table(self, X, reset=reset)
-        # What takes no missing cells, transformer or density, says so.
-        for column, j in zip(plain_columns(X), range(X.shape[1]), strict=True):
-            values, _ = column_values(X, j)  # refuses dates
-            if values.dtype.kind == "f" and np.isinf(values).any():
-                infinite = values[np.isinf(values)][0]
-                raise ValueError(not_finite(f"infinity ({infinite})", column.name))
-        if container_of(X) == "numpy":
+        is_array = container_of(X) == "numpy"
+        if is_array and all_finite(X):
             return X.astype(np.float64, copy=False)
-        return with_doubles(X)
+        # What takes no missing cells, transformer or density, says so.
+        columns = plain_columns(X) if reset else self._columns
+        for j, column in enumerate(columns):
+            values, _ = column_values(X, j)  # refuses dates
+            if not column.holds_labels:
+                as_numbers(values, column.name)
+        return X.astype(np.float64, copy=False) if is_array else with_doubles(X)
 
     def _transformed(self, X: Any) -> Any:
         Z = self.transformer_.transform(X)
-        if self._container == "numpy":
-            Z = Z.astype(np.float64, copy=False)
-        return with_added(Z, self._no_bits, _BESIDE_BITS)
+        return Z if self._container != "numpy" else Z.astype(np.float64, copy=False)
 
-    def _back(self, Z: np.ndarray) -> np.ndarray:
-        """Return the rows (n, D) that were transformed to Z (n, D)."""
-        return inverse(self.transformer_, with_added(Z, self._no_bits, -_BESIDE_BITS))
+    def _density_of(self, X: Any, Z: Any) -> Any:
+        """Say which density is to be fitted to Z.
 
-    def _made_bits(self, X: Any, Z: Any) -> list[int]:
-        """Columns of Z that are 0 or 1 throughout, and something else in X."""
-        made, sources = [], self._sources()
-        for j in range(Z.shape[1]):
+        `MADEDensity` would take a constant column for one of bits where it is the
+        transformer that made it 0 or 1.
+        """
+        density, sources = self._unfitted(), self._sources()
+        asked = density.conditional if isinstance(density, MADEDensity) else None
+        if isinstance(asked, str) and asked == "auto":
+            asked = {}
+        if not isinstance(asked, dict):
+            return density
+        real = {}
+        for j, column in enumerate(plain_columns(Z)):
             z, _ = column_values(Z, j)
-            if sources[:, j].sum() > 1 or len(z) == 0 or not np.isin(z, (0, 1)).all():
+            if len(z) == 0 or z[0] not in (0, 1) or (z != z[0]).any():
                 continue
             x, _ = column_values(X, int(sources[:, j].argmax()))
-            if (z == z[0]).all() and x[0] != z[0]:
-                made.append(j)
-        return made
+            if x[0] != z[0] and j not in asked and column.name not in asked:
+                real[column.name] = "gaussian_mixture"
+        return density.set_params(conditional={**asked, **real}) if real else density
 
     def _reaching(self, X: Any) -> tuple[np.ndarray, Any]:
         """Which rows (n,) are transformed to finite ones, and to which.
@@ -260,12 +260,16 @@ class TransformedDensity(DensityMixin, AroundDensity):
             halves = rows_of(X, 0, n // 2), rows_of(X, n // 2, n)
             reaches = np.concatenate([self._reaching(half)[0] for half in halves])
         else:
-            # What is no number in Z and one in X was infinite in between.
-            reaches = missing_cells(Z).sum(1) == missing_cells(X).sum(1)
+            reaches, n_missing = np.ones(n, dtype=bool), np.zeros(n, dtype=int)
+            if container_of(Z) == "numpy" and all_finite(Z):
+                return reaches, Z
             for j in range(Z.shape[1]):
                 z, missing = column_values(Z, j)
                 if z.dtype.kind == "f":
                     reaches[~missing] &= np.isfinite(z)
+                n_missing += missing
+            if n_missing.any():  # no number now, but one in X: infinite in between
+                reaches &= n_missing == missing_cells(X).sum(1)
             if reaches.all():
                 return reaches, Z
         if not reaches.any():
@@ -277,7 +281,7 @@ class TransformedDensity(DensityMixin, AroundDensity):
         numbers = self._numbers()
         if not numbers:
             return
-        back = self._back(as_matrix(Z))
+        back = inverse(self.transformer_, as_matrix(Z))
         for d in numbers:
             x, missing = column_values(X, d)
             there = x.astype(np.float64)
@@ -315,7 +319,7 @@ class TransformedDensity(DensityMixin, AroundDensity):
         reaches, Z = self._reaching(X)
         log_density = np.full(X.shape[0], -np.inf)
         if Z is not None:
-            X = take_rows(X, np.flatnonzero(reaches))
+            X = X if reaches.all() else take_rows(X, np.flatnonzero(reaches))
             of_rows = self.estimator_.score_samples(Z) + self._log_jacobian(X, Z)
             log_density[reaches] = of_rows
         return log_density
@@ -342,8 +346,13 @@ class TransformedDensity(DensityMixin, AroundDensity):
 
     def _has_mass(self, X: Any) -> np.ndarray | None:
         X = self._read(X, reset=False)
-        masses = has_mass(self.estimator_, self._transformed(X))
-        return None if masses is None else masses @ self._sources().T
+        reaches, Z = self._reaching(X)
+        masses = None if Z is None else has_mass(self.estimator_, Z)
+        if masses is None:
+            return None
+        out = np.zeros(X.shape, dtype=bool)
+        out[reaches] = masses @ self._sources().T
+        return out
 
     def score(self, X, y=None, sample_weight=None) -> float:
         """Mean log-density of the rows.
@@ -399,7 +408,7 @@ class TransformedDensity(DensityMixin, AroundDensity):
         Z = self._draws(n, seed)
         has_labels = any(column.holds_labels for column in self._columns)
         dtype = np.dtype(object if has_labels else np.float64)
-        return self._back(np.asarray(Z, dtype=dtype))
+        return inverse(self.transformer_, np.asarray(Z, dtype=dtype))
 
     def _is_row(self, drawn: np.ndarray) -> np.ndarray:
         """Which of the rows (n, D) are finite."""
