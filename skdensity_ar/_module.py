@@ -308,7 +308,15 @@ def initial_bias(
     bias = x.new_empty(sum(n_params))
     for conditional, columns in blocks:
         units = _flat_units(n_params, columns).to(x.device)
-        bias[units] = conditional.initial_bias(x[:, list(columns)]).flatten()
+        alone = conditional.initial_bias(x[:, list(columns)]).flatten()
+        if not alone.isfinite().all():
+            first = alone[~alone.isfinite()][0].item()
+            raise ValueError(
+                f"{type(conditional).__name__}.initial_bias gives {first}: the columns "
+                f"{list(columns)}, counted from 0, hold what this conditional is not "
+                "for; choose another for these."
+            )
+        bias[units] = alone
     return bias
 
 

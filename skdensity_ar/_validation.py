@@ -48,6 +48,7 @@ __all__ = [
     "InvalidParameterError",
     "StrOptions",
     "_fit_context",
+    "as_table",
     "check_columns",
     "check_context",
     "check_count",
@@ -97,11 +98,7 @@ def check_table(
     ValueError, TypeError
         Says what came and the remedy.
     """
-    if np.ma.isMaskedArray(X):
-        raise TypeError(
-            "X is a numpy masked array, whose mask would be dropped silently. Fill or "
-            "drop the masked cells first; X.filled(np.nan) marks them as missing."
-        )
+    _refuse_masked(X)
     expected = {"ensure_all_finite": False, "ensure_min_samples": 2 if reset else 1}
     if _is_frame(X):
         validate_data(estimator, _named(X), reset=reset, skip_check_array=True)
@@ -198,6 +195,8 @@ def check_context(C: Any, n: int, names: Sequence[Hashable] | None = None) -> An
             "context is a numpy masked array, whose mask would be dropped silently; "
             "fill or drop the masked cells first."
         )
+    if hasattr(C, "toarray"):
+        raise TypeError("context is a sparse matrix; pass context.toarray().")
     if hasattr(C, "to_frame"):  # a series
         C = C.to_frame()
     if not _is_frame(C):
@@ -264,7 +263,10 @@ def _context_array(C: Any) -> np.ndarray:
 def _refuse_missing(C: Any) -> None:
     columns = C.columns if _is_frame(C) else range(C.shape[1])
     for j, name in enumerate(columns):
-        _, missing = column_values(C, j)
+        try:
+            _, missing = column_values(C, j)
+        except TypeError as error:
+            raise TypeError(f"context: {error}") from error
         if missing.any():
             raise ValueError(
                 f"context: column {name!r} holds NaN (missing values), but every row "
@@ -342,6 +344,8 @@ def _without_padding(sequence: np.ndarray) -> np.ndarray:
         missing = np.isnan(sequence)
     else:
         return sequence
+    if sequence.shape[1] == 0:  # of which none is missing
+        return sequence
     there = np.flatnonzero(~missing.all(1))
     return sequence[: there[-1] + 1 if len(there) else 0]
 
@@ -390,6 +394,15 @@ def _check_sequence(sequence: Any, i: int) -> Any:
     return sequence
 
 
+def as_table(X: Any) -> Any:
+    """A frame as it came, or an array; what estimators refuse is refused."""
+    if _is_frame(X):
+        return X
+    _refuse_lazy(X)
+    _refuse_masked(X)
+    return check_array(X, dtype=None, ensure_all_finite=False)
+
+
 def _is_frame(X: Any) -> bool:
     """Whether X is a frame of pandas or polars, or one like theirs."""
     return (hasattr(X, "iloc") or hasattr(X, "to_series")) and hasattr(X, "columns")
@@ -402,6 +415,14 @@ def _named(X: Any) -> Any:
     import pandas as pd
 
     return pd.DataFrame(columns=X.columns)
+
+
+def _refuse_masked(X: Any) -> None:
+    if np.ma.isMaskedArray(X):
+        raise TypeError(
+            "X is a numpy masked array, whose mask would be dropped silently. Fill or "
+            "drop the masked cells first; X.filled(np.nan) marks them as missing."
+        )
 
 
 def _refuse_lazy(X: Any) -> None:

@@ -84,6 +84,24 @@ def test_what_it_does_not_say_is_named():
     with pytest.raises(ValueError, match="Poisson knows no order of its values"):
         density.cdf(X, 0)
 
+    class WithCdf(Poisson):
+        def cdf(self, params, x):
+            return torch.special.gammaincc(x + 1.0, params.squeeze(-1).exp())
+
+    density = small(MADEDensity, conditional=WithCdf, n_orderings=1, max_iter=1)
+    density.fit(counts())
+    assert 0.0 < density.cdf(counts()[:1], 1)[0] < 1.0
+    with pytest.raises(ValueError, match="WithCdf has cdf but no quantile; define it"):
+        density.quantile(counts()[:1], 1, 0.5)
+
+
+def test_values_that_it_is_not_for_are_refused():
+    X = counts() - 9.0
+    density = small(MADEDensity, conditional=Poisson)
+    with pytest.raises(ValueError, match=r"Poisson\.initial_bias gives nan: the colum"):
+        density.fit(X)
+    assert not hasattr(density, "module_")
+
 
 def test_it_may_be_chosen_for_one_column():
     frame = mixed_frame()
@@ -192,3 +210,10 @@ def test_what_is_no_conditional_is_refused():
     for cls in (NADEDensity, MADEDensity, RNADEDensity):
         with pytest.raises(ValueError, match=r"subclass of Conditional, got"):
             small(cls, conditional=dict).fit(counts())
+
+    class Misspelt(Poisson):
+        support = "reel"
+
+    for wrong, said in ((Misspelt, "'reel'"), (Conditional, "None")):
+        with pytest.raises(ValueError, match=f"support must be one of .* got {said}"):
+            small(MADEDensity, conditional=wrong).fit(counts())

@@ -200,6 +200,9 @@ def test_strings_in_a_column_whose_labels_were_numbers():
     density = small(MADEDensity).fit(named)
     with as_it_was(density, named, ValueError, "'g' holds 0 of type int, but was fitt"):
         density.score(frame)
+    encoded = named.assign(g=[text.encode() for text in named["g"]])
+    with as_it_was(density, named, ValueError, "'g' holds b'0' of type bytes, but was"):
+        density.score(encoded)
 
 
 def test_numbers_among_objects_are_labels_with_a_warning():

@@ -245,6 +245,12 @@ def _checked(choice: Any, what: str) -> Any:
             f"{what} must be 'auto', one of {sorted(CONDITIONALS)} or a subclass of "
             f"Conditional, got {choice!r}."
         )
+    support = getattr(choice, "support", None)
+    if is_class and support not in _FIT:
+        raise ValueError(
+            f"{what}: {choice.__name__}.support must be one of {sorted(_FIT)}, got "
+            f"{support!r}."
+        )
     return choice
 
 

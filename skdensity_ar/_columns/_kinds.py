@@ -303,9 +303,9 @@ class LabelColumn(CategoryColumn):
         return values.astype(object)
 
     def check_unseen(self, values: np.ndarray) -> None:
-        by_text = {str(label): label for label in self.encoder.categories_[0]}
+        by_text = {_text(label): label for label in self.encoder.categories_[0]}
         for value in values:
-            known = by_text.get(str(value))
+            known = by_text.get(_text(value))
             if known is not None and isinstance(known, str) != isinstance(value, str):
                 raise ValueError(self._other_type(value, known))
         super().check_unseen(values)
@@ -316,3 +316,8 @@ class LabelColumn(CategoryColumn):
             f"was fitted with labels such as {known!r} of type "
             f"{type(known).__name__}; convert it to these."
         )
+
+
+def _text(label: Any) -> str:
+    """How a label reads, whatever its type."""
+    return label.decode(errors="replace") if isinstance(label, bytes) else str(label)

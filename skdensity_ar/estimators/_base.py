@@ -5,7 +5,8 @@ from __future__ import annotations
 import copy
 import warnings
 from abc import ABCMeta, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import pairwise
 from numbers import Integral, Real
@@ -277,7 +278,8 @@ class BaseAutoregressiveDensity(
                 context=outside,
                 validates=True,
             )
-            data_val = self._data(held, columns, outside, device)
+            with _about("X_val"):
+                data_val = self._data(held, columns, outside, device)
             columns.check_constants(data_val.x.cpu().numpy(), "X_val")
             data = data.followed_by(data_val)
 
@@ -364,7 +366,8 @@ class BaseAutoregressiveDensity(
         validates: bool = False,
     ) -> Given:
         """Check what `fit` is given, rows of X_val too; the rest as in `_read`."""
-        table, lengths = self._read(X, reset=reset, columns=columns)
+        with _about("X_val" if validates else None):
+            table, lengths = self._read(X, reset=reset, columns=columns)
         n = table.shape[0] if lengths is None else len(lengths)
         weights = None
         if sample_weight is not None:
@@ -373,7 +376,8 @@ class BaseAutoregressiveDensity(
         if validates and context is not None and C is None:
             raise ValueError("X_val needs contexts of its own: pass context_val.")
         if C is not None:
-            C = check_context(C, n) if context is None else context.read(C, n)
+            with _about("context_val" if validates else None):
+                C = check_context(C, n) if context is None else context.read(C, n)
         return Given(table, lengths, weights, C).without_weightless()
 
     def _fitted_context(self, given: Given, size: Size, warm: bool) -> Context | None:
@@ -650,6 +654,17 @@ class BaseAutoregressiveDensity(
         tags.input_tags.categorical = takes_codes
         tags.input_tags.positive_only = takes_codes
         return tags
+
+
+@contextmanager
+def _about(parameter: str | None) -> Iterator[None]:
+    """Say of which parameter an error is."""
+    try:
+        yield
+    except (ValueError, TypeError) as error:
+        if parameter is None:
+            raise
+        raise type(error)(f"{parameter}: {error}") from error
 
 
 def _same(one: Any, other: Any) -> bool:

@@ -269,7 +269,14 @@ class ConditionalQueries(BaseAutoregressiveDensity):
                 "an ordering, or with ordering='agnostic', which takes any column."
             )
         conditional = self.columns_.columns[d].conditional
-        if conditional.cdf is Conditional.cdf:
+        if getattr(conditional, method) is getattr(Conditional, method):
+            other = "quantile" if method == "cdf" else "cdf"
+            if getattr(conditional, other) is not getattr(Conditional, other):
+                raise ValueError(
+                    f"{method} of column {names[d]!r}: its conditional "
+                    f"{conditional.__name__} has {other} but no {method}; define it, "
+                    "or ask for draws by sample_conditional."
+                )
             raise ValueError(
                 f"{method} of column {names[d]!r}: its conditional "
                 f"{conditional.__name__} knows no order of its values; "
@@ -475,8 +482,12 @@ class ConditionalQueries(BaseAutoregressiveDensity):
                 f"{self.context_.columns.names}; pass context, one for each row."
             )
         if n is None:  # as many as there are
-            shape = np.shape(context)
+            shape = getattr(context, "shape", None)
+            if shape is None:
+                shape = (len(context),) if hasattr(context, "__len__") else ()
             n = shape[0] if shape else 1
+            if n == 0:
+                raise ValueError("context has 0 rows; pass one at least.")
         network = self.module_.network
         encoded = self.context_.encode(self.context_.read(context, n))
         return encoded.to(network.ordering.device, network.dtype)

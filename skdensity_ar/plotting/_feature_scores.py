@@ -9,7 +9,12 @@ import numpy as np
 
 from skdensity_ar._columns import is_any_of
 from skdensity_ar._frames import column_values, missing_cells, rows_of
-from skdensity_ar._validation import check_count, check_matplotlib_support
+from skdensity_ar._validation import (
+    as_table,
+    check_context,
+    check_count,
+    check_matplotlib_support,
+)
 
 MASS, DENSITY = "#16877a", "#9aa5ac"
 BELOW, ABOVE = "#d1495b", "#2e6f9e"
@@ -153,21 +158,20 @@ class FeatureScoresDisplay:
                 f"{cls.__name__} needs an estimator with score_features, a density of "
                 f"tables or a detector around one; got {type(estimator).__name__}."
             )
-        X = X if hasattr(X, "columns") else np.asarray(X)
-        if not -len(X) <= row < len(X):
-            raise IndexError(f"row={row} is not among the {len(X)} rows of X.")
-        row = range(len(X))[row]
+        X = as_table(X)
+        n = X.shape[0]
+        if not -n <= row < n:
+            raise IndexError(f"row={row} is not among the {n} rows of X.")
+        row = range(n)[row]
         one, asked = rows_of(X, row, row + 1), {}
         if context is not None:
-            context = context if hasattr(context, "columns") else np.asarray(context)
-            asked = {"context": rows_of(context, row, row + 1)}
+            asked = {"context": rows_of(check_context(context, n), row, row + 1)}
         by = {} if given is None else {"given": given}
         scores = estimator.score_features(one, **by, **asked)[0]
         kinds, names = _kinds(estimator, one)[0], _names(estimator, one)
         reference = None
         if X_reference is not None:
-            if not hasattr(X_reference, "columns"):
-                X_reference = np.asarray(X_reference)
+            X_reference = as_table(X_reference)
             if context_reference is not None:
                 by["context"] = context_reference
             others = estimator.score_features(X_reference, **by)
@@ -223,7 +227,7 @@ class FeatureScoresDisplay:
         )
         labels = [self._label(j) for j in self.features_]
         ax.set_yticks(np.arange(len(lengths)), labels)
-        ax.invert_yaxis()
+        ax.yaxis.set_inverted(True)  # on axes with bars, too
         ax.axvline(0.0, color="black", linewidth=0.8)
         ax.set_xlabel(self._what_is_shown())
         if self.log_density is not None:

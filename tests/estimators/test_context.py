@@ -8,11 +8,13 @@ import numpy as np
 import pandas as pd
 import polars as pl
 import pytest
+import scipy.sparse
 from sklearn import config_context
 from sklearn.datasets import load_iris
 from sklearn.model_selection import cross_val_score
 
 from skdensity_ar import (
+    RNNRNADE,
     DensityImputer,
     DensityOutlierDetector,
     MADEDensity,
@@ -263,6 +265,11 @@ WRONG_CONTEXTS = [
     ([[1], [1, 2]] * 20, r"column 0 holds \[1\] of type list"),
     (np.array([date(2020, 1, 1)] * 40, dtype=object), "of type date"),
     (np.array(["a", pd.NA] * 20, dtype=object), r"column 0 holds NaN"),
+    (
+        scipy.sparse.csr_matrix(np.ones((40, 1))),
+        r"sparse matrix; pass context\.toarray",
+    ),
+    (pd.Series(pd.date_range("2020", periods=40)), "has dtype datetime64"),
 ]
 
 
@@ -306,6 +313,38 @@ def test_rare_labels_of_contexts_are_pooled():
     density.set_params(max_categories=4).fit(X, context=labels)
     assert density.context_.n_inputs == 4
     assert np.isfinite(density.score_samples(X, context=labels)).all()
+
+
+@pytest.mark.parametrize(
+    ("context", "message"),
+    [
+        (pd.DataFrame({"price": []}), "context has 0 rows; pass one at least"),
+        ([], "context has 0 rows"),
+        ([[1, 2], [3]], r"context: column 0 holds \[1, 2\] of type list"),
+    ],
+)
+def test_contexts_that_are_no_table_are_refused_when_drawing(context, message):
+    X = np.random.default_rng(0).normal(size=(40, 2))
+    density = MADEDensity((4,), n_orderings=1, max_iter=1, random_state=0)
+    density.fit(X, context=pd.DataFrame({"price": X[:, 0]}))
+    with pytest.raises((TypeError, ValueError), match=message):
+        density.sample(2, context=context)
+
+
+def test_faults_of_validation_rows_are_said_of_these():
+    X, names = IRIS[:60], NAMES[:60]
+    bad = X[:10].copy()
+    bad[0, 0] = np.inf
+    density = MADEDensity((4,), n_orderings=1, max_iter=1, random_state=0)
+    with pytest.raises(ValueError, match=r"^X_val: .*infinity"):
+        density.fit(X, X_val=bad)
+    with pytest.raises(ValueError, match=r"^X_val: .* 3 features, but"):
+        density.fit(X, X_val=X[:10, :3])
+    with pytest.raises(ValueError, match=r"^context_val: .* a table of 10 rows"):
+        density.fit(X, context=names, X_val=X[:10], context_val=names[:9])
+    sequences = [X[:5], X[5:12]]
+    with pytest.raises(ValueError, match=r"^X_val: Sequence 1 contains inf"):
+        RNNRNADE(max_iter=1).fit(sequences, X_val=[X[:3], bad])
 
 
 @pytest.mark.parametrize("context", [3, np.array(1.0)])

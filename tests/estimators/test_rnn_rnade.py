@@ -176,6 +176,7 @@ MIXED_UP = [
     ({"a": 1}, "must be a list of arrays"),
     (np.ones((2, 2, 2, 2)), "must be a list of arrays"),
     ([np.ones((2, 0))], "feature"),
+    (np.ones((2, 3, 0)), r"0 feature\(s\)"),
     (np.full((2, 3, 2), np.nan), "Sequence 0 has 0 time steps"),
 ]
 

@@ -5,7 +5,9 @@ import sys
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
+import polars as pl
 import pytest
+import scipy.sparse
 from sklearn.neighbors import KernelDensity
 
 from skdensity_ar import DensityOutlierDetector, MADEDensity
@@ -178,6 +180,19 @@ def test_rows_with_contexts():
     shares = density.score_features(X, context=label)
     np.testing.assert_allclose(display.scores, shares[3], rtol=1e-6)
     np.testing.assert_allclose(display.reference, np.median(shares, 0), rtol=1e-6)
+    for wrong in (label[:59], np.repeat(label, 2)):
+        with pytest.raises(ValueError, match="it must be a table of 60 rows"):
+            FeatureScoresDisplay.from_estimator(density, X, context=wrong)
+    masked = np.ma.array(label, mask=np.arange(60) < 1)
+    with pytest.raises(TypeError, match="context is a numpy masked array"):
+        FeatureScoresDisplay.from_estimator(density, X, context=masked)
+
+
+def test_a_second_plot_on_the_same_axes_has_the_lowest_first_too(density, table):
+    _, ax = plt.subplots()
+    for row in (0, 1):
+        FeatureScoresDisplay.from_estimator(density, table, row=row, ax=ax)
+        assert ax.yaxis_inverted()
 
 
 def test_plain_numbers_are_enough_and_style_is_passed_on():
@@ -204,6 +219,16 @@ def test_what_cannot_be_shown(density, table, monkeypatch):
         show(KernelDensity().fit(reals()), reals())
     with pytest.raises(IndexError):
         show(density, table, row=80)
+    X = reals()
+    of_numbers = small(MADEDensity, max_iter=1).fit(X)
+    with pytest.raises(TypeError, match="X is a numpy masked array"):
+        show(of_numbers, np.ma.array(X, mask=X < 0.0))
+    with pytest.raises(TypeError, match="X is a numpy masked array"):
+        show(of_numbers, X, X_reference=np.ma.array(X, mask=X < 0.0))
+    with pytest.raises(TypeError, match="Sparse data was passed"):
+        show(of_numbers, scipy.sparse.csr_matrix(X))
+    with pytest.raises(TypeError, match="rows of a LazyFrame are not there yet"):
+        show(of_numbers, pl.DataFrame(X).lazy())
     for wrong, error in ((0, ValueError), (1.5, TypeError)):
         with pytest.raises(error, match="max_features must be an integer >= 1"):
             show(density, table, max_features=wrong)
