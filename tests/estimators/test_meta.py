@@ -67,7 +67,7 @@ def test_check_detector(estimator, check, monkeypatch):
 
 def test_the_imputer_fills_as_its_density():
     X = holes(rows())
-    density = MADEDensity(ordering="agnostic", max_iter=20, random_state=0).fit(X)
+    density = MADEDensity(ordering="agnostic", max_iter=3, random_state=0).fit(X)
     for strategy in ("mean", "median", "mode", "sample"):
         imputer = DensityImputer(density, strategy=strategy, random_state=1)
         filled = imputer.fit_transform(X)
