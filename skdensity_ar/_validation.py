@@ -57,6 +57,7 @@ __all__ = [
     "check_sequences",
     "check_table",
     "check_weights",
+    "errors_about",
     "unchanged_on_failure",
     "weighted_mean",
 ]
@@ -72,6 +73,17 @@ def unchanged_on_failure(estimator: BaseEstimator) -> Iterator[None]:
         estimator.__dict__.clear()
         estimator.__dict__.update(before)
         raise
+
+
+@contextmanager
+def errors_about(what: str | None) -> Iterator[None]:
+    """Begin the messages of errors with what they are of; None leaves them."""
+    try:
+        yield
+    except (ValueError, TypeError) as error:
+        if what is None:
+            raise
+        raise type(error)(f"{what}: {error}") from error
 
 
 def check_table(
@@ -98,7 +110,7 @@ def check_table(
     ValueError, TypeError
         Says what came and the remedy.
     """
-    _refuse_masked(X)
+    _refuse_masked(X, "X", _OF_TABLE)
     expected = {"ensure_all_finite": False, "ensure_min_samples": 2 if reset else 1}
     if _is_frame(X):
         validate_data(estimator, _named(X), reset=reset, skip_check_array=True)
@@ -190,11 +202,7 @@ def check_context(C: Any, n: int, names: Sequence[Hashable] | None = None) -> An
     ValueError, TypeError
         For another shape, other columns, or dates.
     """
-    if np.ma.isMaskedArray(C):
-        raise TypeError(
-            "context is a numpy masked array, whose mask would be dropped silently; "
-            "fill or drop the masked cells first."
-        )
+    _refuse_masked(C, "context", "fill or drop the masked cells first.")
     if hasattr(C, "toarray"):
         raise TypeError("context is a sparse matrix; pass context.toarray().")
     if hasattr(C, "to_frame"):  # a series
@@ -263,10 +271,8 @@ def _context_array(C: Any) -> np.ndarray:
 def _refuse_missing(C: Any) -> None:
     columns = C.columns if _is_frame(C) else range(C.shape[1])
     for j, name in enumerate(columns):
-        try:
+        with errors_about("context"):
             _, missing = column_values(C, j)
-        except TypeError as error:
-            raise TypeError(f"context: {error}") from error
         if missing.any():
             raise ValueError(
                 f"context: column {name!r} holds NaN (missing values), but every row "
@@ -303,7 +309,12 @@ def check_weights(
 
 
 def weighted_mean(values: np.ndarray, sample_weight: Any) -> float:
-    """Mean of values (n,), of which those of weight 0 may be infinite."""
+    """Mean of values (n,), of which those of weight 0 may be infinite.
+
+    Without weights each counts once.
+    """
+    if sample_weight is None:
+        return float(np.mean(values))
     weights = check_weights(sample_weight, len(values))
     counts = weights > 0.0
     weights = weights[counts] / weights.max()  # the sum of large ones is infinite
@@ -314,11 +325,7 @@ def _sequences(X: Any) -> list[Any]:
     """The sequences of a data set, whatever it comes in."""
     if isinstance(X, (list, tuple)):
         return list(X)
-    if np.ma.isMaskedArray(X):
-        raise TypeError(
-            "X is a numpy masked array, whose mask would be dropped silently; mark "
-            "what lies beyond the end of a sequence by rows of NaN."
-        )
+    _refuse_masked(X, "X", "mark what lies beyond a sequence's end by rows of NaN.")
     shape = getattr(X, "shape", None)
     if shape is not None and len(shape) == 2:
         raise ValueError(
@@ -352,15 +359,11 @@ def _without_padding(sequence: np.ndarray) -> np.ndarray:
 
 def _check_sequence(sequence: Any, i: int) -> Any:
     """A frame as it came, or an array (n_timesteps, n_features) of finite numbers."""
-    if np.ma.isMaskedArray(sequence):
-        raise TypeError(
-            f"Sequence {i} is a numpy masked array, whose mask would be dropped "
-            "silently; fill or drop the masked frames first."
-        )
+    _refuse_masked(sequence, f"Sequence {i}", "fill or drop the masked frames first.")
     plain = isinstance(sequence, np.ndarray) and sequence.ndim == 2
     plain = plain and sequence.dtype in (np.float64, np.float32)
     if not plain and not _is_frame(sequence):
-        try:
+        with errors_about(f"Sequence {i}"):
             _refuse_no_numbers(sequence)
             sequence = check_array(
                 sequence,
@@ -371,8 +374,6 @@ def _check_sequence(sequence: Any, i: int) -> Any:
                 ensure_min_samples=0,
                 ensure_min_features=0,
             )
-        except (ValueError, TypeError) as error:
-            raise type(error)(f"Sequence {i}: {error}") from error
         if sequence.ndim != 2:
             raise ValueError(
                 f"Sequence {i} has shape {sequence.shape}; each sequence must be an "
@@ -399,7 +400,7 @@ def as_table(X: Any) -> Any:
     if _is_frame(X):
         return X
     _refuse_lazy(X)
-    _refuse_masked(X)
+    _refuse_masked(X, "X", _OF_TABLE)
     return check_array(X, dtype=None, ensure_all_finite=False)
 
 
@@ -417,11 +418,14 @@ def _named(X: Any) -> Any:
     return pd.DataFrame(columns=X.columns)
 
 
-def _refuse_masked(X: Any) -> None:
+_OF_TABLE = "fill or drop the masked cells; X.filled(np.nan) marks them as missing."
+
+
+def _refuse_masked(X: Any, name: str, remedy: str) -> None:
     if np.ma.isMaskedArray(X):
         raise TypeError(
-            "X is a numpy masked array, whose mask would be dropped silently. Fill or "
-            "drop the masked cells first; X.filled(np.nan) marks them as missing."
+            f"{name} is a numpy masked array, whose mask would be dropped silently; "
+            f"{remedy}"
         )
 
 
@@ -479,8 +483,8 @@ def check_columns(columns: Any, names: Sequence[Hashable], parameter: str) -> li
     ValueError
         For a column that is not there; names those that are.
     """
-    single = isinstance(columns, (str, Integral))
-    single = single or (isinstance(columns, tuple) and columns in names)
+    is_label = isinstance(columns, tuple) and columns in names
+    single = is_label or isinstance(columns, (str, Integral))
     if single or not isinstance(columns, Iterable):
         columns = [columns]
     columns, indices = list(columns), []

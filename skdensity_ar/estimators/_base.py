@@ -5,8 +5,7 @@ from __future__ import annotations
 import copy
 import warnings
 from abc import ABCMeta, abstractmethod
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from itertools import pairwise
 from numbers import Integral, Real
@@ -33,6 +32,7 @@ from skdensity_ar._validation import (
     StrOptions,
     check_context,
     check_weights,
+    errors_about,
     unchanged_on_failure,
 )
 from skdensity_ar.conditionals import Conditional
@@ -278,7 +278,7 @@ class BaseAutoregressiveDensity(
                 context=outside,
                 validates=True,
             )
-            with _about("X_val"):
+            with errors_about("X_val"):
                 data_val = self._data(held, columns, outside, device)
             columns.check_constants(data_val.x.cpu().numpy(), "X_val")
             data = data.followed_by(data_val)
@@ -366,7 +366,7 @@ class BaseAutoregressiveDensity(
         validates: bool = False,
     ) -> Given:
         """Check what `fit` is given, rows of X_val too; the rest as in `_read`."""
-        with _about("X_val" if validates else None):
+        with errors_about("X_val" if validates else None):
             table, lengths = self._read(X, reset=reset, columns=columns)
         n = table.shape[0] if lengths is None else len(lengths)
         weights = None
@@ -376,7 +376,7 @@ class BaseAutoregressiveDensity(
         if validates and context is not None and C is None:
             raise ValueError("X_val needs contexts of its own: pass context_val.")
         if C is not None:
-            with _about("context_val" if validates else None):
+            with errors_about("context_val" if validates else None):
                 C = check_context(C, n) if context is None else context.read(C, n)
         return Given(table, lengths, weights, C).without_weightless()
 
@@ -654,17 +654,6 @@ class BaseAutoregressiveDensity(
         tags.input_tags.categorical = takes_codes
         tags.input_tags.positive_only = takes_codes
         return tags
-
-
-@contextmanager
-def _about(parameter: str | None) -> Iterator[None]:
-    """Say of which parameter an error is."""
-    try:
-        yield
-    except (ValueError, TypeError) as error:
-        if parameter is None:
-            raise
-        raise type(error)(f"{parameter}: {error}") from error
 
 
 def _same(one: Any, other: Any) -> bool:

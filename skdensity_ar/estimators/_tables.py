@@ -341,10 +341,7 @@ class TableDensity(ConditionalQueries):
         score : float
             Mean of `score_samples(X)`, in nats per row.
         """
-        log_density = self.score_samples(X, context=context)
-        if sample_weight is None:
-            return float(np.mean(log_density))
-        return weighted_mean(log_density, sample_weight)
+        return weighted_mean(self.score_samples(X, context=context), sample_weight)
 
     def sample(self, n_samples=1, random_state=None, *, context=None, rounded=False):
         """Draw rows from the model.

@@ -371,10 +371,7 @@ class TransformedDensity(DensityMixin, AroundDensity):
         score : float
             Mean of `score_samples(X)`, in nats per row.
         """
-        log_density = self.score_samples(X)
-        if sample_weight is None:
-            return float(np.mean(log_density))
-        return weighted_mean(log_density, sample_weight)
+        return weighted_mean(self.score_samples(X), sample_weight)
 
     def sample(self, n_samples=1, random_state=None):
         """Draw rows.
